@@ -1,0 +1,26 @@
+# Two commands: `make demo` and `make test`. Both set up what they need.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test check up
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[embedded,dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/python -m automation.demo
+
+up: setup
+	$(BIN)/automation up
+
+test: setup
+	$(BIN)/pytest $(ARGS)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo

@@ -1,0 +1,1 @@
+"""Automation: the workflow engine of a no-code platform, on Prefect."""

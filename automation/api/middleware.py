@@ -1,0 +1,106 @@
+"""What happens around every request: an id and a log line, the slash at the end, the limit of the body.
+
+All of it is plain ASGI, so that a body is counted while it arrives and a large one is never kept.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from traceback import format_tb
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from automation.api.problems import problem
+from automation.steps import one_line
+
+log = logging.getLogger(__name__)
+
+
+class RequestLog:
+    """Gives each request an id (`X-Request-ID`) and a line in our log; what nobody caught becomes a 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = uuid4().hex
+        called = f"{request_id} {scope['method']} {one_line(scope['path'])}"
+        began = time.perf_counter()
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                log.info("%s: %d in %.1f ms", called, status, (time.perf_counter() - began) * 1000)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, answer)
+        except ClientDisconnect:
+            log.info("%s: the client left before its body was here", called)
+        except Exception as error:
+            # the error's text may hold what came from outside; the frames below it do not
+            log.error("%s: %s\n%s", called, one_line(repr(error)), "".join(format_tb(error.__traceback__)))
+            if not status:
+                detail = f"Something went wrong on our side; our log says what, under request {request_id}."
+                await problem(500, detail)(scope, receive, answer)
+
+
+class FinalSlash:
+    """Redirects a path below `prefix` that lacks its final slash, keeping method and body (308)."""
+
+    def __init__(self, app: ASGIApp, prefix: str, but: str) -> None:
+        self.app = app
+        self.prefix = prefix
+        self.but = but
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self.app
+        if scope["type"] == "http":
+            path = scope["raw_path"].decode("latin-1")
+            # only our own prefix: "//elsewhere/x" would lead to another host
+            if path.startswith(self.prefix) and not path.endswith("/") and path != self.but:
+                query = scope["query_string"].decode("latin-1")
+                app = RedirectResponse(f"{path}/?{query}" if query else f"{path}/", status_code=308)
+        await app(scope, receive, send)
+
+
+class BodyLimit:
+    """Refuses a body over its limit with 413: by its declared length, or while it arrives."""
+
+    def __init__(self, app: ASGIApp, limit: int, limits: Mapping[str, int]) -> None:
+        self.app = app
+        self.limit = limit
+        self.limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        limit = self.limits.get(scope["path"], self.limit)
+        declared = Headers(scope=scope).get("content-length", "")
+        text = f"The body is larger than {limit} bytes; nothing of it was taken."
+        if declared.isdecimal() and int(declared) > limit:
+            await problem(413, text)(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise HTTPException(413, text)
+            return message
+
+        await self.app(scope, counted, send)

@@ -1,0 +1,127 @@
+"""Errors as RFC 9457 problem details, and which error is answered how."""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import asyncpg
+import sqlalchemy.exc
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from automation.errors import (
+    AutomationError,
+    BadSignatureError,
+    ConflictError,
+    NotFoundError,
+    RefusedError,
+    TooLargeError,
+    UnavailableError,
+)
+from automation.steps import one_line
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 5
+
+log = logging.getLogger(__name__)
+
+# Our own words: those of HTTPStatus differ between versions of Python, and `type` is made of them.
+TITLES = {
+    401: "Unauthorized",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Body too large",
+    422: "Refused",
+    500: "Internal error",
+    503: "Unavailable",
+}
+
+# The first match wins, so the narrow stand before the wide.
+STATUS: tuple[tuple[type[AutomationError], int], ...] = (
+    (NotFoundError, 404),
+    (ConflictError, 409),
+    (BadSignatureError, 401),
+    (TooLargeError, 413),
+    (RefusedError, 422),
+    (UnavailableError, 503),
+)
+
+# SQLSTATE classes of what passes by itself: connection, rollback (deadlock), resources, operator, system.
+_PASSING = ("08", "40", "53", "57", "58")
+
+
+class Problem(BaseModel):
+    """The body of every answer that is an error."""
+
+    type: str = Field(examples=["/problems/not-found"])
+    title: str = Field(examples=["Not found"])
+    status: int = Field(examples=[404])
+    detail: str
+    field: str | None = Field(None, description="Where in the request, as a dotted path, if it is one place.")
+
+
+def problem(
+    status: int, detail: str, field: str = "", headers: Mapping[str, str] | None = None, **more: Any
+) -> JSONResponse:
+    """An error's answer; its type and title follow from the status."""
+    title = TITLES.get(status) or HTTPStatus(status).phrase
+    body = {"type": f"/problems/{title.lower().replace(' ', '-')}", "title": title, "status": status}
+    body |= {"detail": detail} | ({"field": field} if field else {}) | more
+    sent = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
+    if status == 413:  # we read no further, so the connection cannot carry another request
+        sent["Connection"] = "close"
+    return JSONResponse(body, status, headers={**sent, **(headers or {})}, media_type=MEDIA_TYPE)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For a route's declaration: the problems that it can answer."""
+    schema = Problem.model_json_schema()
+    return {
+        status: {"description": TITLES[status], "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error that a route raises with a problem; what is unknown is left to the middleware."""
+    app.exception_handler(AutomationError)(_ours)
+    app.exception_handler(HTTPException)(_http)
+    app.exception_handler(RequestValidationError)(_invalid)
+    for kind in (sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError, asyncpg.PostgresError, OSError):
+        app.exception_handler(kind)(_database)
+
+
+async def _ours(request: Request, error: AutomationError) -> JSONResponse:
+    status = next((status for kind, status in STATUS if isinstance(error, kind)), None)
+    if status is None:
+        raise error
+    if status == 503:
+        log.warning("Unavailable: %s", one_line(str(error)))
+    return problem(status, str(error), error.field if isinstance(error, RefusedError) else "")
+
+
+async def _http(request: Request, error: HTTPException) -> JSONResponse:
+    return problem(error.status_code, error.detail, headers=error.headers)
+
+
+async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    """A parameter of the query, path or header that FastAPI refused."""
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"][1:]))
+    return problem(422, f"{field}: {first['msg']}", field)
+
+
+async def _database(request: Request, error: Exception) -> JSONResponse:
+    """The database is away, or busy in a way that passes; any other fault of it is ours, and a 500."""
+    if isinstance(error, sqlalchemy.exc.DBAPIError):
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if not (error.connection_invalidated or state.startswith(_PASSING)):
+            raise error
+    log.warning("The database does not answer: %s", one_line(str(error)))
+    return problem(503, "The database does not answer at the moment; try again.")

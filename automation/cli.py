@@ -1,0 +1,168 @@
+"""The command `automation`. Each command's work is elsewhere, and imported when it is asked for."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from automation.installation import Installation
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+db = typer.Typer(no_args_is_help=True, help="The tables of our own database.")
+mirror = typer.Typer(no_args_is_help=True, help="Prefect's runs as our tables have them.")
+app.add_typer(db, name="db")
+app.add_typer(mirror, name="mirror")
+
+
+def main() -> None:
+    """Run a command. Exit code 2 is a wrong setting or usage, 1 any other failure, told in one line."""
+    try:
+        app()
+    except Exception as error:
+        sys.exit(_explained(error))
+
+
+@app.callback()
+def automation() -> None:
+    """The workflow engine of a no-code platform, on Prefect."""
+
+
+@app.command()
+def up() -> None:
+    """Start everything in this terminal; Ctrl-C stops it."""
+    for one in (signal.SIGINT, signal.SIGTERM):  # nothing runs yet, and the imports take a moment
+        signal.signal(one, lambda *_: sys.exit(0))
+    from automation.settings import get_settings
+    from automation.up import run
+
+    raise typer.Exit(run(get_settings()))
+
+
+@app.command()
+def env() -> None:
+    """Print the exports for `eval "$(automation env)"`, after which `prefect` talks to this installation."""
+    from automation.installation import exports, prepare
+    from automation.settings import get_settings
+
+    print(exports(prepare(get_settings())))
+
+
+@db.command()
+def upgrade() -> None:
+    """Bring the tables up to date; safe to repeat."""
+    installation = _join()
+    from automation.migrate import upgrade
+
+    upgrade(installation.database_url)
+
+
+@db.command()
+def downgrade(revision: Annotated[str, typer.Argument(help="`base` removes every table.")]) -> None:
+    """Take the tables back to an earlier revision."""
+    installation = _join()
+    from automation.migrate import downgrade
+
+    downgrade(installation.database_url, revision)
+
+
+@app.command()
+def deploy() -> None:
+    """Put into Prefect what it must hold: work pool, queues, limits, deployments. Safe to repeat."""
+    _become("deployments")
+
+
+@app.command()
+def serve() -> None:
+    """Run the API with the dispatcher and the mirror."""
+    installation = _join()
+    from automation.service import run
+
+    run(installation.settings)
+
+
+@app.command()
+def sites() -> None:
+    """Serve the published sites."""
+    _become("automation.runtime.sites")
+
+
+@mirror.command()
+def verify(
+    since: Annotated[str, typer.Option(help="Only runs since then: 2026-01-15T10:30Z, or 24h, 7d ago.")] = "",
+) -> None:
+    """Count what in our tables differs from Prefect; exit code 1 if anything does."""
+    after = _parse_since(since)
+    installation = _join()
+    counts = asyncio.run(_count(installation, after))
+    from automation.mirror.verify import wrong
+
+    for name, number in counts.items():
+        print(f"{name:<24}{number:>8}")
+    raise typer.Exit(1 if wrong(counts) else 0)
+
+
+async def _count(installation: "Installation", since: datetime | None) -> dict[str, int]:
+    from prefect.client.orchestration import get_client
+
+    from automation.database import Database
+    from automation.mirror.verify import count
+
+    database = Database(installation.database_url)
+    try:
+        async with get_client() as client:
+            return await count(database, client, since)
+    finally:
+        await database.close()
+
+
+def _join() -> "Installation":
+    """Make this process one of the installation, whose database must run."""
+    from automation.installation import environment, prepare, require_database
+    from automation.settings import get_settings
+
+    installation = prepare(get_settings())
+    require_database(installation)
+    os.environ.update(environment(installation))
+    get_settings.cache_clear()
+    return prepare(get_settings())
+
+
+def _become(module: str) -> NoReturn:
+    """Go on as another program of the installation, which gets our signals and gives our exit code."""
+    _join()
+    os.execv(sys.executable, [sys.executable, "-m", module])  # noqa: S606 (our own modules)
+
+
+def _parse_since(text: str) -> datetime | None:
+    """An ISO time, or a duration before now such as `24h`; None for no limit."""
+    if not text:
+        return None
+    if duration := re.fullmatch(r"(\d+)([smhd])", text):
+        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[duration[2]]
+        return datetime.now(UTC) - timedelta(**{unit: int(duration[1])})
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is neither a time (2026-01-15T10:30Z) nor a duration (24h, 7d).", param_hint="--since"
+        ) from None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _explained(error: Exception) -> int:
+    from automation.errors import AutomationError, SettingError
+
+    if not isinstance(error, AutomationError):
+        raise error
+    print(f"automation: {error}", file=sys.stderr)
+    return 2 if isinstance(error, SettingError) else 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""What operators may ask of the engine, through the API or the CLI: run a workflow, retry, cancel."""
+
+from typing import Any, Literal
+from uuid import UUID, uuid5
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import ValidationError as PydanticError
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from automation.errors import ConflictError, RefusedError
+from automation.intake import Started, start_workflow
+from automation.intake.create import WORK_CHANNEL
+from automation.intake.events import _storable as storable
+from automation.models import FINAL, Execution, Json, Status, utc_now
+from automation.models.execution_queries import lock_execution
+from automation.models.workflow_queries import find_workflow
+from automation.runtime.names import plain_name
+from automation.settings import Settings
+
+_RETRYABLE = (Status.FAILED, Status.CANCELLED)
+
+
+class PublishInput(BaseModel):
+    """What the publish workflow is asked to do with an existing release."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["promote", "rollback"]
+    version: str | None = None
+    environment: str | None = None
+
+    @field_validator("version", "environment")
+    @classmethod
+    def _plain(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return None if value is None else plain_name(value, f"input.{info.field_name}")
+
+
+# Workflow kinds whose input has a fixed shape; any other kind takes any JSON object.
+INPUTS: dict[str, type[BaseModel]] = {"publish": PublishInput}
+
+
+async def execute(
+    session: AsyncSession,
+    workflow_id: UUID,
+    settings: Settings,
+    *,
+    input: Json,
+    idempotency_key: str | None = None,
+) -> Started:
+    """Start a workflow by hand.
+
+    Args:
+        idempotency_key: asking again under the same key answers with the execution that exists.
+
+    Raises:
+        NotFoundError: there is no such workflow.
+        ConflictError: the workflow is switched off.
+        RefusedError: the input does not suit the workflow; `field` begins with `input`.
+    """
+    workflow = await find_workflow(session, workflow_id)
+    execution_id = uuid5(workflow_id, idempotency_key) if idempotency_key else None
+    if execution_id:  # two requests with one key take turns, so that the second finds the first one's work
+        await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": execution_id.int >> 65})
+    return await start_workflow(
+        session,
+        workflow_id,
+        settings,
+        trigger_type="API_CALL",
+        trigger_data={"project_id": workflow.project_id, "input": checked_input(workflow.kind, input)},
+        execution_id=execution_id,
+    )
+
+
+def checked_input(kind: str, given: Json) -> Json:
+    """`given`, if a workflow of this kind can run with it.
+
+    Raises:
+        RefusedError: it cannot; `field` is the dotted path to what is wrong.
+    """
+    storable(given, "input", 1)
+    if kind not in INPUTS:
+        return given
+    try:
+        checked: dict[str, Any] = INPUTS[kind].model_validate(given).model_dump(exclude_none=True)
+    except PydanticError as error:
+        first = error.errors()[0]
+        field = ".".join(("input", *map(str, first["loc"])))
+        raise RefusedError(f"{field}: {first['msg']}", field) from None
+    return checked
+
+
+async def retry(session: AsyncSession, execution_id: UUID) -> Execution:
+    """Run an execution that failed or was cancelled again, from its first step that is not completed.
+
+    Its retry policy starts anew.
+
+    Raises:
+        NotFoundError: there is no such execution.
+        ConflictError: it is not FAILED or CANCELLED.
+    """
+    execution = await lock_execution(session, execution_id)
+    if execution.status not in _RETRYABLE:
+        raise ConflictError(
+            f"Execution {execution_id} is {execution.status}; only a FAILED or CANCELLED one can be retried."
+        )
+    execution.status = Status.RETRYING
+    execution.due_at = utc_now()
+    execution.flow_run_id = None
+    execution.completed_at = None
+    execution.cancel_requested_at = None
+    execution.error_message = execution.error_code = ""
+    execution.attempt = execution.lost_count = 0
+    await session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": WORK_CHANNEL})
+    return execution
+
+
+async def cancel(session: AsyncSession, execution_id: UUID) -> Execution:
+    """End an execution that waits, or ask the engine to stop one that runs.
+
+    A flow run that was made for a waiting one and has not begun finds nothing to do.
+
+    Raises:
+        NotFoundError: there is no such execution.
+        ConflictError: it has ended.
+    """
+    execution = await lock_execution(session, execution_id)
+    if execution.status in FINAL:
+        raise ConflictError(f"Execution {execution_id} is {execution.status}; nothing is left to cancel.")
+    if execution.status == Status.RUNNING:
+        execution.cancel_requested_at = execution.cancel_requested_at or utc_now()
+    else:
+        execution.status = Status.CANCELLED
+        execution.completed_at = utc_now()
+        execution.error_message = "cancelled by request"
+    return execution

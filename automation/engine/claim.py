@@ -1,0 +1,262 @@
+"""Taking executions for a flow run: the compare-and-set that makes a double start harmless."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from sqlalchemy import and_, exists, func, or_, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from automation.catalog import definitions
+from automation.engine.plan import Item, Plan, PlannedStep, make_plan, predecessors
+from automation.errors import StepError
+from automation.models import (
+    FINAL,
+    Execution,
+    FlowRun,
+    Project,
+    Status,
+    StepExecution,
+    Workflow,
+    WorkflowStep,
+    utc_now,
+)
+from automation.settings import Settings
+from automation.steps import ProjectInfo
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """The Prefect flow run that asks: its id, and the idempotency key if the dispatcher made it."""
+
+    prefect_id: UUID
+    idempotency_key: str | None
+    kind: str
+    name: str
+
+
+@dataclass(slots=True)
+class Claim:
+    """What a flow run got. `blocked` executions are its own, but something else must end before them."""
+
+    flow_run_id: UUID
+    items: list[Item] = field(default_factory=list)
+    blocked: list[UUID] = field(default_factory=list)
+
+
+async def claim(
+    session: AsyncSession, run: RunIdentity, execution_ids: Sequence[UUID], settings: Settings
+) -> Claim:
+    """Take those of the executions that nobody else has.
+
+    One that is final, or that another run has begun, is left alone. One that a run holds which has not
+    begun is taken over: whoever comes first does the work. Afterwards each taken execution is RUNNING under
+    a new dispatch number, or, while another one of its key runs or something has to be flushed before it,
+    still waiting but held by this run.
+    """
+    flow_run_id = await _own_row(session, run, settings)
+    executions = await _takeable(session, flow_run_id, execution_ids)
+    result = Claim(flow_run_id)
+    for execution in executions:
+        execution.flow_run_id = flow_run_id
+        if await is_blocked(session, execution):
+            result.blocked.append(execution.id)
+            continue
+        execution.status = Status.RUNNING
+        execution.dispatch_no += 1
+        execution.attempt += 1
+        execution.started_at = execution.started_at or utc_now()
+        execution.error_message = execution.error_code = ""
+        await session.flush()
+    begun = [execution for execution in executions if execution.status == Status.RUNNING]
+    result.items = await load_items(session, begun)
+    return result
+
+
+async def _own_row(session: AsyncSession, run: RunIdentity, settings: Settings) -> UUID:
+    """Our row of this flow run, made now if Prefect started it; its lease begins."""
+    same = FlowRun.prefect_id == run.prefect_id
+    if run.idempotency_key:
+        same = or_(same, FlowRun.idempotency_key == run.idempotency_key)
+    row = (await session.execute(select(FlowRun).where(same).with_for_update())).scalar_one_or_none()
+    if row is None:
+        row = FlowRun(id=uuid4(), idempotency_key=run.idempotency_key, kind=run.kind, name=run.name)
+        session.add(row)
+    now = utc_now()
+    row.prefect_id = run.prefect_id
+    row.claimed_at = now
+    row.lease_until = now + timedelta(seconds=settings.lease_seconds)
+    row.ended_at = None
+    await session.flush()
+    return row.id
+
+
+async def _takeable(session: AsyncSession, flow_run_id: UUID, ids: Sequence[UUID]) -> list[Execution]:
+    """The executions of `ids` that are open and neither begun nor held by another run that has begun."""
+    holder = aliased(FlowRun)
+    held_by_living = exists().where(
+        holder.id == Execution.flow_run_id,
+        holder.id != flow_run_id,
+        holder.claimed_at.is_not(None),
+        holder.ended_at.is_(None),
+    )
+    query = (
+        select(Execution)
+        .where(
+            Execution.id.in_(ids),
+            Execution.status.not_in(FINAL),
+            or_(Execution.status != Status.RUNNING, Execution.flow_run_id == flow_run_id),
+            ~held_by_living,
+        )
+        .order_by(Execution.created_at)
+        .with_for_update(of=Execution)
+    )
+    return list((await session.execute(query)).scalars())
+
+
+async def is_blocked(session: AsyncSession, execution: Execution) -> bool:
+    """Whether another execution of its key runs, or one that it has to wait for is not done."""
+    clauses = []
+    if execution.key is not None:
+        clauses.append(
+            and_(
+                Execution.workflow_id == execution.workflow_id,
+                Execution.key == execution.key,
+                Execution.status == Status.RUNNING,
+            )
+        )
+    definition = definitions().get(execution.kind)
+    if definition and definition.flushes:
+        clauses.append(
+            and_(
+                Execution.project_id == execution.project_id,
+                Execution.kind.in_(definition.flushes),
+                Execution.status.in_((Status.PENDING, Status.RUNNING)),
+                Execution.created_at <= execution.created_at,
+            )
+        )
+    if not clauses:
+        return False
+    if execution.key is not None:  # two runs that ask for one key at the same moment ask in turn
+        lock = func.pg_advisory_xact_lock(func.hashtextextended(f"{execution.workflow_id}:{execution.key}", 0))
+        await session.execute(select(lock))
+    query = select(exists().where(or_(*clauses), Execution.id != execution.id))
+    return bool((await session.execute(query)).scalar())
+
+
+async def load_items(session: AsyncSession, executions: Sequence[Execution]) -> list[Item]:
+    """What the engine needs of these executions, in a fixed number of statements."""
+    if not executions:
+        return []
+    workflows = await _workflows(session, {one.workflow_id for one in executions})
+    projects = await _projects(session, {one.project_id for one in executions if one.project_id})
+    done = await _checkpoints(session, [one.id for one in executions])
+    items = []
+    for one in executions:
+        workflow, plan, error = workflows[one.workflow_id]
+        items.append(
+            Item(
+                execution_id=one.id,
+                dispatch_no=one.dispatch_no,
+                workflow_id=workflow.id,
+                workflow_name=workflow.name,
+                kind=one.kind,
+                project=projects.get(one.project_id or "", ProjectInfo(one.project_id or "")),
+                trigger_type=one.trigger_type,
+                event_type=one.event_type,
+                trigger_data=one.trigger_data,
+                occurred_at=one.occurred_at,
+                attempt=one.attempt,
+                lost_count=one.lost_count,
+                plan=plan,
+                done=done.get(one.id, {}),
+                error=error,
+            )
+        )
+    return items
+
+
+async def _workflows(
+    session: AsyncSession, ids: set[UUID]
+) -> dict[UUID, tuple[Workflow, Plan, StepError | None]]:
+    """Workflows with their plans; one whose steps cannot be planned has an empty plan and the reason."""
+    workflows = (await session.execute(select(Workflow).where(Workflow.id.in_(ids)))).scalars().all()
+    steps: dict[UUID, list[WorkflowStep]] = {}
+    for step in (await session.execute(select(WorkflowStep).where(WorkflowStep.workflow_id.in_(ids)))).scalars():
+        steps.setdefault(step.workflow_id, []).append(step)
+    return {one.id: (one, *_planned(steps.get(one.id, []))) for one in workflows}
+
+
+def _planned(steps: Sequence[WorkflowStep]) -> tuple[Plan, StepError | None]:
+    try:
+        return plan_of(steps), None
+    except StepError as error:
+        return Plan(()), error
+
+
+def plan_of(steps: Sequence[WorkflowStep]) -> Plan:
+    """The plan of a workflow's stored steps."""
+    orders = {step.identifier: step.order for step in steps}
+    return make_plan(
+        [
+            PlannedStep(
+                id=step.id,
+                identifier=step.identifier,
+                step_type=step.step_type,
+                order=step.order,
+                config=step.config,
+                is_required=step.is_required,
+                after=predecessors(step.identifier, step.order, step.depends_on, orders),
+            )
+            for step in steps
+        ]
+    )
+
+
+async def _projects(session: AsyncSession, ids: set[str]) -> dict[str, ProjectInfo]:
+    if not ids:
+        return {}
+    rows = (await session.execute(select(Project).where(Project.id.in_(ids)))).scalars()
+    return {row.id: ProjectInfo(row.id, row.name, row.owner_id, row.owner_email) for row in rows}
+
+
+async def _checkpoints(session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, dict[str, dict[str, object]]]:
+    """Results of the steps that earlier attempts completed; they are not run again."""
+    query = select(StepExecution.execution_id, StepExecution.identifier, StepExecution.result).where(
+        StepExecution.execution_id.in_(ids), StepExecution.status == Status.COMPLETED
+    )
+    found: dict[UUID, dict[str, dict[str, object]]] = {}
+    for execution_id, identifier, result in (await session.execute(query)).tuples():
+        found.setdefault(execution_id, {})[identifier] = result
+    return found
+
+
+async def renew_lease(session: AsyncSession, flow_run_id: UUID, settings: Settings) -> list[UUID] | None:
+    """Renew the lease of a run; the executions that somebody wants cancelled, or None if the run is given up."""
+    until = utc_now() + timedelta(seconds=settings.lease_seconds)
+    renewed = await session.execute(
+        update(FlowRun)
+        .where(FlowRun.id == flow_run_id, FlowRun.ended_at.is_(None))
+        .values(lease_until=until)
+        .returning(FlowRun.id)
+    )
+    if renewed.scalar_one_or_none() is None:
+        return None
+    query = select(Execution.id).where(
+        Execution.flow_run_id == flow_run_id, Execution.cancel_requested_at.is_not(None)
+    )
+    return list((await session.execute(query)).scalars())
+
+
+async def put_down(session: AsyncSession, flow_run_id: UUID) -> None:
+    """The run leaves its process but goes on later (AwaitingRetry): its lease ends, its executions stay."""
+    await session.execute(
+        update(FlowRun).where(FlowRun.id == flow_run_id).values(claimed_at=None, lease_until=None)
+    )
+
+
+async def wake_dispatcher(session: AsyncSession) -> None:
+    """What waited for this run may be due now."""
+    await session.execute(text("SELECT pg_notify('automation_work', '')"))

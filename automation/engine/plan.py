@@ -1,0 +1,96 @@
+"""What an execution has to do, and what it may do next. No I/O here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from automation.errors import StepError, ValidationError
+from automation.models import Json
+from automation.steps import ProjectInfo, Result
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A step of a workflow as the engine needs it; `after` names the steps that must be done before."""
+
+    id: UUID
+    identifier: str
+    step_type: str
+    order: int
+    config: Json
+    is_required: bool
+    after: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps of a workflow, sorted so that each stands after those that it waits for."""
+
+    steps: tuple[PlannedStep, ...]
+
+
+@dataclass(slots=True)
+class Item:
+    """An execution in the hands of a flow run. `done` holds results, also those of earlier attempts."""
+
+    execution_id: UUID
+    dispatch_no: int
+    workflow_id: UUID
+    workflow_name: str
+    kind: str
+    project: ProjectInfo
+    trigger_type: str
+    event_type: str
+    trigger_data: Json
+    occurred_at: datetime
+    attempt: int
+    lost_count: int
+    plan: Plan
+    done: dict[str, Result] = field(default_factory=dict)
+    degraded: dict[str, str] = field(default_factory=dict)
+    error: StepError | None = None
+    failed_step: PlannedStep | None = None
+
+    def ready(self) -> list[PlannedStep]:
+        """The steps that may run now: not done, and everything before them is. None after a failure."""
+        if self.error:
+            return []
+        over = self.done.keys() | self.degraded.keys()
+        return [step for step in self.plan.steps if step.identifier not in over and step.after <= over]
+
+    def left(self) -> list[PlannedStep]:
+        """The steps that were not run; after a failure they never will be."""
+        over = self.done.keys() | self.degraded.keys()
+        failed = self.failed_step.identifier if self.failed_step else None
+        return [step for step in self.plan.steps if step.identifier not in over and step.identifier != failed]
+
+
+def make_plan(steps: Sequence[PlannedStep]) -> Plan:
+    """Sort steps so that each stands after those it waits for.
+
+    Raises:
+        ValidationError: a step waits for one that does not exist, or steps wait for each other.
+    """
+    known = {step.identifier for step in steps}
+    for step in steps:
+        if missing := step.after - known:
+            raise ValidationError(
+                f"Step {step.identifier!r} depends on {', '.join(sorted(missing))}, which the workflow lacks."
+            )
+    done: list[PlannedStep] = []
+    while len(done) < len(steps):
+        over = {step.identifier for step in done}
+        ready = [step for step in steps if step.identifier not in over and step.after <= over]
+        if not ready:
+            circle = ", ".join(sorted(known - over))
+            raise ValidationError(f"Steps {circle} wait for each other; remove one of their depends_on.")
+        done += sorted(ready, key=lambda step: (step.order, step.identifier))
+    return Plan(tuple(done))
+
+
+def predecessors(identifier: str, order: int, depends_on: Sequence[str], orders: Mapping[str, int]) -> frozenset[str]:
+    """What a step waits for: its `depends_on` if it has any, else every step of a lower order."""
+    if depends_on:
+        return frozenset(depends_on)
+    return frozenset(other for other, its_order in orders.items() if its_order < order and other != identifier)

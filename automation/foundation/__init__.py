@@ -1,0 +1,1 @@
+"""Foundation: the people of the platform, and how they are told something."""

@@ -1,0 +1,263 @@
+"""Making executions. Whoever starts one (an event, cron, the API, Prefect's UI) comes through here."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import and_, case, func, or_, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from automation.catalog import definitions
+from automation.errors import ConflictError, NotFoundError
+from automation.models import Execution, Json, Status, Workflow, utc_now
+from automation.settings import Settings
+
+WORK_CHANNEL = "automation_work"
+"""NOTIFY channel that wakes the dispatcher when something may be due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An execution that somebody wants: the workflow and what triggers it."""
+
+    workflow_id: UUID
+    project_id: str | None
+    kind: str
+    trigger_type: str
+    trigger_data: Json
+    occurred_at: datetime
+    event_type: str = ""
+    version: int | None = None
+    event_count: int = 1
+    id: UUID = field(default_factory=uuid4)
+    at_once: bool = False
+
+    @property
+    def key(self) -> str | None:
+        """What executions of this workflow must not overlap on, or None when they may."""
+        definition = definitions().get(self.kind)
+        if definition is None or definition.key is None:
+            return None
+        value: Any = {**self.trigger_data, "project_id": self.project_id}
+        for part in definition.key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return None if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An execution that now exists (or that took the data in, when it was waiting already)."""
+
+    id: UUID
+    workflow_id: UUID
+    kind: str
+    status: str
+
+
+async def create_executions(
+    session: AsyncSession, wanted: Sequence[Wanted], settings: Settings
+) -> dict[UUID, Started]:
+    """Write the executions that are wanted, in a fixed number of statements.
+
+    While an execution of the same workflow and key waits, newer data replaces its data and its event count
+    rises ("newer": by page version if both have one, else by the sender's time). The first execution of a
+    key is due at once, further ones when the kind's interval is over. Kinds that flush others make what the
+    project has waiting due now; what is retrying on the same key is superseded.
+
+    Returns:
+        For the id of each wanted execution, the one that stands for it.
+    """
+    if not wanted:
+        return {}
+    merged = _merge(wanted)
+    starts = await _last_starts(session, [one for one, _ in merged])
+    now = utc_now()
+    rows = [_row(one, now, _due(one, now, starts, settings)) for one, _ in merged]
+    written = await _upsert(session, rows)
+    started: dict[UUID, Started] = {}
+    for (one, ids), row in zip(merged, rows, strict=True):
+        execution = written.get(one.id) or written[(one.workflow_id, row["key"])]
+        started |= dict.fromkeys(ids, execution)
+    await _supersede_retrying(session, rows, {one.id for one in started.values()})
+    await _flush(session, [one for one, _ in merged], now)
+    await session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": WORK_CHANNEL})
+    return started
+
+
+async def start_workflow(
+    session: AsyncSession,
+    workflow_id: UUID,
+    settings: Settings,
+    *,
+    trigger_type: str,
+    trigger_data: Json,
+    execution_id: UUID | None = None,
+) -> Started:
+    """One execution of one workflow, asked for by name: by the API, cron, Prefect's UI or CLI.
+
+    Args:
+        execution_id: a name of the caller's for it, so that asking twice makes one.
+
+    Raises:
+        NotFoundError: there is no such workflow.
+        ConflictError: the workflow is switched off.
+    """
+    workflow = await session.get(Workflow, workflow_id)
+    if workflow is None:
+        raise NotFoundError(f"Workflow {workflow_id} does not exist.")
+    if not workflow.is_active:
+        raise ConflictError(f"Workflow {workflow_id} ({workflow.name}) is switched off; set is_active first.")
+    wanted = Wanted(
+        workflow_id=workflow.id,
+        project_id=workflow.project_id,
+        kind=workflow.kind,
+        trigger_type=trigger_type,
+        trigger_data=trigger_data,
+        occurred_at=utc_now(),
+        id=execution_id or uuid4(),
+        at_once=True,
+    )
+    if execution_id and (known := await session.get(Execution, execution_id)):
+        return Started(known.id, known.workflow_id, known.kind, known.status)
+    return (await create_executions(session, [wanted], settings))[wanted.id]
+
+
+def newer(version: int | None, at: datetime, than_version: int | None, than_at: datetime) -> bool:
+    """Whether the first payload replaces the second: by version if both have one, else by time."""
+    if version is not None and than_version is not None:
+        return version >= than_version
+    return at >= than_at
+
+
+def _merge(wanted: Iterable[Wanted]) -> list[tuple[Wanted, list[UUID]]]:
+    """Executions of one workflow and key become one, with the newest data and the sum of the events."""
+    groups: dict[tuple[UUID, str | UUID], tuple[Wanted, list[UUID]]] = {}
+    for one in wanted:
+        group = (one.workflow_id, one.id if one.key is None else one.key)
+        if group not in groups:
+            groups[group] = (one, [one.id])
+            continue
+        old, ids = groups[group]
+        best = one if newer(one.version, one.occurred_at, old.version, old.occurred_at) else old
+        count = old.event_count + one.event_count
+        groups[group] = (replace(best, id=old.id, event_count=count), [*ids, one.id])
+    # one order for everybody, so that two requests with the same pages cannot wait for each other in a circle
+    return sorted(groups.values(), key=lambda group: (group[0].workflow_id, group[0].key or ""))
+
+
+async def _last_starts(session: AsyncSession, wanted: Sequence[Wanted]) -> dict[tuple[UUID, str], datetime]:
+    """When the newest execution of each key began or will begin; ix_…_workflow_id_key_created_at."""
+    keys = [(one.workflow_id, one.key) for one in wanted if one.key is not None and _has_interval(one.kind)]
+    if not keys:
+        return {}
+    query = (
+        select(
+            Execution.workflow_id,
+            Execution.key,
+            func.max(func.greatest(Execution.started_at, Execution.due_at)),
+        )
+        .where(tuple_(Execution.workflow_id, Execution.key).in_(keys))
+        .where(Execution.created_at > utc_now() - timedelta(days=1))
+        .group_by(Execution.workflow_id, Execution.key)
+    )
+    return {(workflow_id, key): at for workflow_id, key, at in (await session.execute(query)).tuples() if key}
+
+
+def _has_interval(kind: str) -> bool:
+    definition = definitions().get(kind)
+    return definition is not None and definition.interval_setting is not None
+
+
+def _due(
+    one: Wanted, now: datetime, starts: dict[tuple[UUID, str], datetime], settings: Settings
+) -> datetime:
+    definition = definitions().get(one.kind)
+    if definition is None or one.at_once:
+        return now
+    if definition.rare:
+        return now + timedelta(seconds=settings.dispatch_grace)
+    if definition.interval_setting and (last := starts.get((one.workflow_id, one.key or ""))):
+        interval = timedelta(seconds=getattr(settings, definition.interval_setting))
+        return max(now, last + interval)
+    return now
+
+
+def _row(one: Wanted, now: datetime, due_at: datetime) -> Json:
+    return {
+        "id": one.id,
+        "workflow_id": one.workflow_id,
+        "project_id": one.project_id,
+        "kind": one.kind,
+        "key": one.key,
+        "status": Status.PENDING,
+        "created_at": now,
+        "due_at": due_at,
+        "trigger_type": one.trigger_type,
+        "event_type": one.event_type,
+        "trigger_data": one.trigger_data,
+        "version": one.version,
+        "occurred_at": one.occurred_at,
+        "event_count": one.event_count,
+    }
+
+
+async def _upsert(session: AsyncSession, rows: Sequence[Json]) -> dict[Any, Started]:
+    """Insert, or take into what waits (uq_workflow_executions_waiting); by id and by (workflow, key)."""
+    statement = insert(Execution).values(rows)
+    new = statement.excluded
+    is_newer = case(
+        (and_(new.version.is_not(None), Execution.version.is_not(None)), new.version >= Execution.version),
+        else_=new.occurred_at >= Execution.occurred_at,
+    )
+    replaced = ("trigger_type", "event_type", "trigger_data", "version", "occurred_at")
+    upsert = statement.on_conflict_do_update(
+        index_elements=[Execution.workflow_id, Execution.key],
+        index_where=text("status = 'PENDING' AND flow_run_id IS NULL AND key IS NOT NULL"),
+        set_={
+            **{name: case((is_newer, new[name]), else_=getattr(Execution, name)) for name in replaced},
+            "event_count": Execution.event_count + new.event_count,
+            "due_at": func.least(Execution.due_at, new.due_at),
+        },
+    ).returning(Execution.id, Execution.workflow_id, Execution.kind, Execution.status, Execution.key)
+    found: dict[Any, Started] = {}
+    for id_, workflow_id, kind, status, key in (await session.execute(upsert)).tuples():
+        found[id_] = found[(workflow_id, key)] = Started(id_, workflow_id, kind, status)
+    return found
+
+
+async def _supersede_retrying(session: AsyncSession, rows: Sequence[Json], new_ids: set[UUID]) -> None:
+    keys = [(row["workflow_id"], row["key"]) for row in rows if row["key"] is not None]
+    if not keys:
+        return
+    newest = {(row["workflow_id"], row["key"]): row["id"] for row in rows}
+    await session.execute(
+        update(Execution)
+        .where(
+            tuple_(Execution.workflow_id, Execution.key).in_(keys),
+            Execution.status == Status.RETRYING,
+            Execution.id.not_in(new_ids | set(newest.values())),
+        )
+        .values(
+            status=Status.CANCELLED,
+            completed_at=utc_now(),
+            error_message="superseded by a newer execution of the same key",
+        )
+    )
+
+
+async def _flush(session: AsyncSession, wanted: Sequence[Wanted], now: datetime) -> None:
+    """What a flushing kind has to wait for is due now; ix_workflow_executions_open."""
+    clauses = [
+        and_(Execution.project_id == one.project_id, Execution.kind.in_(definition.flushes))
+        for one in wanted
+        if (definition := definitions().get(one.kind)) and definition.flushes
+    ]
+    if clauses:
+        await session.execute(
+            update(Execution)
+            .where(or_(*clauses), Execution.status == Status.PENDING, Execution.due_at > now)
+            .values(due_at=now)
+        )

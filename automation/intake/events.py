@@ -1,0 +1,135 @@
+"""Events as they come from outside, checked before anything is done with them."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import uuid4
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ValidationError as PydanticError
+
+from automation.errors import RefusedError
+from automation.models import Json
+from automation.runtime.names import plain_name
+
+EVENTS_PER_REQUEST = 500
+
+# Which triggers an event type concerns; beside these, EVENT triggers match by `event_type`.
+TRIGGER_TYPES: dict[str, tuple[str, ...]] = {
+    "project.created": ("ON_PROJECT_CREATE",),
+    "project.updated": ("ON_PROJECT_UPDATE",),
+    "project.published": ("ON_PUBLISH",),
+    "page.created": ("ON_PAGE_CREATE", "ON_PAGE_CHANGE"),
+    "page.updated": ("ON_PAGE_UPDATE", "ON_PAGE_CHANGE"),
+    "component.added": ("ON_COMPONENT_ADD",),
+}
+PAGE_EVENTS = ("page.created", "page.updated", "page.deleted")
+# PostgreSQL stores neither NUL nor half of a surrogate pair in its text.
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+_MAX_DEPTH = 64
+
+EventType = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$")]
+EventId = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,200}$")]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class IncomingEvent(BaseModel):
+    """An event of Studio's, or of anybody else who may send one.
+
+    `occurred_at` is the sender's clock, but never later than ours: an event "from the future" would
+    otherwise keep every later save of its page from being written.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    type: EventType
+    data: Json
+    id: EventId = Field(default_factory=lambda: str(uuid4()))
+    timestamp: AwareDatetime = Field(default_factory=_now)
+    received_at: AwareDatetime = Field(default_factory=_now, exclude=True)
+
+    @model_validator(mode="after")
+    def _check(self) -> "IncomingEvent":
+        project = self.data.get("project")
+        if "project_id" not in self.data and isinstance(project, dict) and "id" in project:
+            self.data["project_id"] = project["id"]
+        plain_name(self.data.get("project_id"), "data.project_id")
+        if self.type in PAGE_EVENTS:
+            page = self.data.get("page")
+            if not isinstance(page, dict):
+                raise RefusedError("data.page: expected an object with the page's id", "data.page")
+            plain_name(page.get("id"), "data.page.id")
+        _storable(self.data, "data", 1)
+        return self
+
+    @property
+    def project_id(self) -> str:
+        return str(self.data["project_id"])
+
+    @property
+    def occurred_at(self) -> datetime:
+        return min(self.timestamp, self.received_at).astimezone(UTC)
+
+    @property
+    def version(self) -> int | None:
+        """The page's version, when it has one; a `bool` or a number beyond 64 bits is none."""
+        page = self.data.get("page")
+        version = page.get("version") if isinstance(page, dict) else None
+        usable = isinstance(version, int) and not isinstance(version, bool) and 0 <= version < 2**63
+        return version if usable else None
+
+    @property
+    def trigger_types(self) -> tuple[str, ...]:
+        return TRIGGER_TYPES.get(self.type, ())
+
+
+def _storable(value: Any, path: str, depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise RefusedError(f"data: nested deeper than {_MAX_DEPTH} levels", "data")
+    if isinstance(value, str) and _UNSTORABLE.search(value):
+        raise RefusedError(f"{path}: holds a NUL or half a surrogate pair, which cannot be stored", path)
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _storable(key, path, depth)
+            _storable(inner, f"{path}.{key}", depth + 1)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _storable(inner, f"{path}.{index}", depth + 1)
+
+
+def parse_event(raw: object, prefix: str = "", **defaults: Any) -> IncomingEvent:
+    """One event of a request.
+
+    Args:
+        prefix: where it stands in the request (`12.` in a list), for the error.
+        defaults: values for keys that the event does not have.
+
+    Raises:
+        RefusedError: it breaks a rule; `field` is the dotted path to what is wrong.
+    """
+    if not isinstance(raw, dict):
+        raise RefusedError(f"{prefix or 'body'}: expected an object, got {type(raw).__name__}", prefix.rstrip("."))
+    try:
+        return IncomingEvent.model_validate({**defaults, **raw})
+    except RefusedError as error:
+        raise RefusedError(f"{prefix}{error}", prefix + error.field) from None
+    except PydanticError as error:
+        first = error.errors()[0]
+        field = prefix + ".".join(map(str, first["loc"]))
+        raise RefusedError(f"{field}: {first['msg']}", field) from None
+
+
+def parse_events(raw: object) -> list[IncomingEvent]:
+    """The events of a request: one object, or a list of up to 500. One bad element refuses the list.
+
+    Raises:
+        RefusedError: as `parse_event`; `field` begins with the element's index.
+    """
+    if not isinstance(raw, list):
+        return [parse_event(raw)]
+    if len(raw) > EVENTS_PER_REQUEST:
+        raise RefusedError(f"a list of {len(raw)} events is too long; send at most {EVENTS_PER_REQUEST}")
+    return [parse_event(one, prefix=f"{index}.") for index, one in enumerate(raw)]

@@ -1,0 +1,15 @@
+"""Housekeeping: what is too old goes, what is left over goes, and the database is kept in shape."""
+
+from automation.maintenance.database import DATABASE_BLOCK, optimize, save_database_block
+from automation.maintenance.files import delete_page_backups, delete_temporary
+from automation.maintenance.retention import delete_prefect_runs, delete_rows
+
+__all__ = [
+    "DATABASE_BLOCK",
+    "delete_page_backups",
+    "delete_prefect_runs",
+    "delete_rows",
+    "delete_temporary",
+    "optimize",
+    "save_database_block",
+]

@@ -1,0 +1,114 @@
+"""Deleting what is older than its retention, in batches, from our tables and from Prefect.
+
+Nothing that has not ended is ever deleted, whatever its age, and no statement holds its locks for more
+than one batch. Prefect's own events go by its vacuum, which `automation up` sets to the same age.
+"""
+
+from datetime import datetime
+from typing import Any, cast
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterId,
+    FlowRunFilterParentTaskRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES
+from sqlalchemy import ColumnElement, CursorResult, delete, exists, func, inspect, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from automation.database import Database
+from automation.models import FINAL, Activity, Base, Event, Execution, ExecutionLog, FlowRun
+
+WORK_POOL = "automation"
+BATCH = 1000
+PREFECT_BATCH = 50  # what Prefect's bulk_delete takes at most
+
+
+async def delete_rows(database: Database, before: datetime) -> dict[str, int]:
+    """Delete ended executions (with steps and logs), flow runs, events and activities older than `before`.
+
+    Returns:
+        Rows deleted, by table; steps and log lines go with their execution and are not counted.
+    """
+    # completed later than created: the first condition is what the index on created_at serves
+    old_execution = (
+        (Execution.created_at < before)
+        & (func.coalesce(Execution.completed_at, Execution.created_at) < before)
+        & Execution.status.in_(FINAL)
+    )
+    # a flow run stays while an execution that stays, or a line of its log, refers to it
+    old_flow_run = (
+        (FlowRun.ended_at < before)
+        & ~exists().where(Execution.flow_run_id == FlowRun.id)
+        & ~exists().where(ExecutionLog.flow_run_id == FlowRun.id, ExecutionLog.execution_id.is_not(None))
+    )
+    return {
+        "executions": await _delete(database, Execution, old_execution, Execution.created_at),
+        "flow_runs": await _delete(database, FlowRun, old_flow_run, FlowRun.ended_at),
+        "events": await _delete(database, Event, Event.received_at < before, Event.received_at),
+        # ids rise with time, and created_at alone has no index
+        "activities": await _delete(database, Activity, Activity.created_at < before, Activity.id),
+    }
+
+
+async def _delete(
+    database: Database, model: type[Base], old: ColumnElement[bool], order: InstrumentedAttribute[Any]
+) -> int:
+    key = inspect(model).primary_key[0]
+    # a CTE with a lock is computed once; as a plain sub-select the planner may repeat it and pass the limit
+    batch = (
+        select(key).where(old).order_by(order).limit(BATCH).with_for_update(of=model, skip_locked=True).cte()
+    )
+    statement = (
+        delete(model).where(key.in_(select(batch.c[0]))).execution_options(synchronize_session=False)
+    )
+    total = 0
+    while True:
+        async with database.transaction() as session:
+            deleted = cast(CursorResult[Any], await session.execute(statement)).rowcount
+        total += deleted
+        if deleted < BATCH:
+            return total
+
+
+async def delete_prefect_runs(before: datetime, work_pool: str = WORK_POOL) -> int:
+    """Delete the flow runs of a work pool that ended before `before` from Prefect, with their logs.
+
+    Runs of other pools are not ours to delete. A run with a parent goes after the parent, as in Prefect's
+    own vacuum. Prefect removes the logs of a deleted run by itself, in the background.
+
+    Returns:
+        Runs deleted.
+
+    Raises:
+        httpx.HTTPError: Prefect's server could not be reached or refused (counts as NETWORK).
+    """
+    ended = FlowRunFilter(
+        end_time=FlowRunFilterEndTime(before_=before),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=sorted(TERMINAL_STATES))),
+        parent_task_run_id=FlowRunFilterParentTaskRunId(is_null_=True),
+    )
+    ours = WorkPoolFilter(name=WorkPoolFilterName(any_=[work_pool]))
+    total = 0
+    async with get_client() as client:
+        while runs := await client.read_flow_runs(
+            flow_run_filter=ended, work_pool_filter=ours, limit=PREFECT_BATCH
+        ):
+            # the state once more, since a run may have been started again in between
+            these = ended.model_copy(update={"id": FlowRunFilterId(any_=[run.id for run in runs])})
+            answer = await client.request(
+                "POST",
+                "/flow_runs/bulk_delete",  # type: ignore[arg-type]  # the client's list of routes lacks it
+                json={"flow_runs": these.model_dump(mode="json", exclude_unset=True), "limit": PREFECT_BATCH},
+            )
+            deleted = len(answer.json()["deleted"])
+            total += deleted
+            if not deleted:
+                break
+    return total

@@ -1,0 +1,33 @@
+"""Bringing our tables to this version's schema, and back."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, pool
+
+from automation.database import driver_url
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 0x4155_544F  # "AUTO": two `automation db upgrade` at once wait for each other
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the database at `url` (`postgresql://…`) up to `revision`; doing it again changes nothing."""
+    _run(url, command.upgrade, revision)
+
+
+def downgrade(url: str, revision: str = "base") -> None:
+    """Take the database at `url` back to `revision`; `base` removes all our tables."""
+    _run(url, command.downgrade, revision)
+
+
+def _run(url: str, action: object, revision: str) -> None:
+    assert callable(action)
+    engine = create_engine(driver_url(url, "psycopg2"), poolclass=pool.NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        config.attributes["connection"] = connection
+        action(config, revision)

@@ -1,0 +1,80 @@
+"""Ending the runs of processes that are gone; nothing in Prefect does that."""
+
+import logging
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled, Crashed
+from sqlalchemy import and_, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from automation.database import Database
+from automation.models import FlowRun, utc_now
+from automation.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_HELD = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
+
+
+async def reap(database: Database, client: PrefectClient, settings: Settings) -> int:
+    """Crash (or cancel, where that was asked) the runs whose lease ran out; how many.
+
+    Their executions follow when the mirror sees the new state.
+    """
+    async with database.transaction() as session:
+        lost = await _lost(session, settings)
+    ended = 0
+    for row_id, prefect_id in lost:
+        ended += await _end(database, client, row_id, prefect_id)
+    return ended
+
+
+async def _lost(session: AsyncSession, settings: Settings) -> list[tuple[UUID, UUID]]:
+    now = utc_now()
+    query = (
+        select(FlowRun.id, FlowRun.prefect_id)
+        .where(
+            FlowRun.ended_at.is_(None),
+            FlowRun.prefect_id.is_not(None),
+            or_(
+                FlowRun.lease_until < now,
+                and_(
+                    FlowRun.state == "PENDING",
+                    FlowRun.claimed_at.is_(None),
+                    FlowRun.state_at < now - timedelta(seconds=settings.pending_seconds),
+                ),
+            ),
+        )
+        .order_by(FlowRun.created_at)
+        .limit(100)
+    )
+    return [(id_, prefect_id) for id_, prefect_id in (await session.execute(query)).tuples() if prefect_id]
+
+
+async def _end(database: Database, client: PrefectClient, row_id: UUID, prefect_id: UUID) -> bool:
+    try:
+        run = await client.read_flow_run(prefect_id)
+    except ObjectNotFound:
+        return False  # the mirror notes that it vanished
+    if run.state is None or run.state.type not in _HELD:
+        await _forget_lease(database, row_id)
+        return False
+    state: State[Any] = Cancelled() if run.state.is_cancelling() else Crashed(message="Its worker is gone (lease expired).")
+    await client.set_flow_run_state(prefect_id, state, force=True)
+    log.warning("Flow run %s (%s) was lost and is now %s.", run.name, prefect_id, state.name)
+    return True
+
+
+async def _forget_lease(database: Database, row_id: UUID) -> None:
+    """The run is not held by a process (it waits, or has ended): there is no lease to watch."""
+    async with database.transaction() as session:
+        await session.execute(
+            update(FlowRun)
+            .where(FlowRun.id == row_id, FlowRun.lease_until < utc_now())
+            .values(claimed_at=None, lease_until=None)
+        )

@@ -1,0 +1,115 @@
+"""Is the mirror true? Counts of everything in our tables that does not agree with Prefect."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from sqlalchemy import exists, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from automation.database import Database
+from automation.mirror import states
+from automation.models import FINAL, OPEN, Execution, FlowRun, Status, StepExecution, utc_now
+
+_PAGE = 500
+
+# Prefect's state type → what an execution of such a run may be (DESIGN: Prefect → execution).
+AGREES: dict[str, tuple[Status, ...]] = {
+    "COMPLETED": (Status.COMPLETED,),
+    "FAILED": (Status.FAILED,),
+    "CANCELLED": (Status.CANCELLED,),
+}
+
+
+async def count(database: Database, client: PrefectClient, since: datetime | None = None) -> dict[str, int]:
+    """Count what is wrong; every figure is 0 when all is well, after whatever crash.
+
+    Args:
+        since: look only at runs that were made after it; all that retention has left when None.
+
+    Returns:
+        `states`: runs whose state differs from Prefect's; `unfinished`: unfinished executions that point to
+        an ended run; `untouched`: ended runs with an execution that nobody touched; `outcomes`: single runs
+        whose execution ended otherwise than the run. `crashed_after_commit` is for information: runs that
+        Prefect saw crash or cancelled after the engine had committed the outcome.
+    """
+    since = since or utc_now() - timedelta(days=3650)
+    async with database.transaction() as session:
+        result = {
+            "states": 0,
+            "unfinished": len(await _unfinished(session, since)),
+            "untouched": len(await _untouched(session, since)),
+            "outcomes": 0,
+            "crashed_after_commit": 0,
+        }
+        rows = await _runs(session, since)
+    for start in range(0, len(rows), _PAGE):
+        page = rows[start : start + _PAGE]
+        theirs = {run.id: run for run in await states.read_by_id(client, [id_ for _, id_, _ in page])}
+        result["states"] += sum(
+            1
+            for _, id_, state in page
+            if (run := theirs.get(id_)) and run.state and run.state.type.value != state
+        )
+    async with database.transaction() as session:
+        for state, status, code in await _outcomes(session, since):
+            if state == "CRASHED" or (state == "CANCELLED" and status != Status.CANCELLED):
+                result["crashed_after_commit"] += 1
+            elif status not in AGREES.get(state, (status,)):
+                result["outcomes"] += 1
+    return result
+
+
+def wrong(counts: dict[str, int]) -> int:
+    """The number of things that are wrong."""
+    return sum(number for name, number in counts.items() if name != "crashed_after_commit")
+
+
+async def _runs(session: AsyncSession, since: datetime) -> Sequence[tuple[int, UUID, str]]:
+    """Runs that Prefect should still have: a run that vanished while open is DELETED with us."""
+    query = (
+        select(FlowRun.prefect_id, FlowRun.state)
+        .where(FlowRun.prefect_id.is_not(None), FlowRun.created_at >= since, FlowRun.state != "DELETED")
+        .order_by(FlowRun.created_at)
+    )
+    return [(n, id_, state) for n, (id_, state) in enumerate((await session.execute(query)).tuples()) if id_]
+
+
+async def _unfinished(session: AsyncSession, since: datetime) -> Sequence[UUID]:
+    query = (
+        select(Execution.id)
+        .join(FlowRun, FlowRun.id == Execution.flow_run_id)
+        .where(Execution.status.in_(OPEN), FlowRun.ended_at.is_not(None), Execution.created_at >= since)
+    )
+    return (await session.execute(query)).scalars().all()
+
+
+async def _untouched(session: AsyncSession, since: datetime) -> Sequence[UUID]:
+    touched = exists().where(StepExecution.execution_id == Execution.id)
+    query = (
+        select(Execution.id)
+        .join(FlowRun, FlowRun.id == Execution.flow_run_id)
+        .where(
+            FlowRun.ended_at.is_not(None),
+            Execution.created_at >= since,
+            Execution.status == Status.COMPLETED,
+            ~touched,
+        )
+    )
+    return (await session.execute(query)).scalars().all()
+
+
+async def _outcomes(session: AsyncSession, since: datetime) -> Sequence[tuple[str, str, str]]:
+    """State and status of single runs that ended with an execution that ended."""
+    query = (
+        select(FlowRun.state, Execution.status, Execution.error_code)
+        .join(Execution, Execution.flow_run_id == FlowRun.id)
+        .where(
+            FlowRun.mode == "single",
+            FlowRun.ended_at.is_not(None),
+            Execution.status.in_(FINAL),
+            Execution.created_at >= since,
+        )
+    )
+    return [(state, status, code) for state, status, code in (await session.execute(query)).tuples()]

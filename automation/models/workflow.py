@@ -1,0 +1,67 @@
+"""Workflows: what is to be done (steps) and when (triggers)."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from automation.models.base import Base, Json, WithId, WithTimes
+
+
+class Workflow(WithId, WithTimes, Base):
+    """A chain of steps; `kind` names the flow that runs it, which is also its deployment and its queue."""
+
+    __tablename__ = "workflows"
+    __table_args__ = (Index("ix_workflows_project_id_kind", "project_id", "kind"),)
+
+    name: Mapped[str] = mapped_column(String(200))
+    description: Mapped[str] = mapped_column(default="")
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(50))
+    trigger_type: Mapped[str] = mapped_column(String(50))
+    is_active: Mapped[bool] = mapped_column(default=True)
+    config: Mapped[Json] = mapped_column(default=dict)
+
+    steps: Mapped[list["WorkflowStep"]] = relationship(
+        order_by="WorkflowStep.order, WorkflowStep.identifier", lazy="raise", cascade="all, delete-orphan"
+    )
+    triggers: Mapped[list["Trigger"]] = relationship(
+        order_by="Trigger.trigger_type", lazy="raise", cascade="all, delete-orphan"
+    )
+
+
+class WorkflowStep(WithId, Base):
+    """One step of a workflow. Steps of equal `order` run in parallel; `depends_on` names others to wait for."""
+
+    __tablename__ = "workflow_steps"
+    __table_args__ = (UniqueConstraint("workflow_id", "identifier"),)
+
+    workflow_id: Mapped[UUID] = mapped_column(ForeignKey("workflows.id", ondelete="CASCADE"))
+    identifier: Mapped[str] = mapped_column(String(100))
+    step_type: Mapped[str] = mapped_column(String(50))
+    order: Mapped[int]
+    depends_on: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    config: Mapped[Json] = mapped_column(default=dict)
+    conditions: Mapped[Json] = mapped_column(default=dict)
+    is_required: Mapped[bool] = mapped_column(default=True)
+
+
+class Trigger(WithId, Base):
+    """When a workflow runs. Found by (project, event type), so other projects' triggers cost nothing."""
+
+    __tablename__ = "triggers"
+    __table_args__ = (
+        Index("ix_triggers_project_id_trigger_type", "project_id", "trigger_type"),
+        Index("ix_triggers_workflow_id", "workflow_id"),
+    )
+
+    workflow_id: Mapped[UUID] = mapped_column(ForeignKey("workflows.id", ondelete="CASCADE"))
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    trigger_type: Mapped[str] = mapped_column(String(50))
+    event_type: Mapped[str] = mapped_column(String(100), default="")
+    conditions: Mapped[Json] = mapped_column(default=dict)
+    config: Mapped[Json] = mapped_column(default=dict)
+    is_active: Mapped[bool] = mapped_column(default=True)
+    last_triggered: Mapped[datetime | None]

@@ -1,0 +1,50 @@
+"""What people ask of workflows: the list, and one of them with its steps and triggers."""
+
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import selectinload
+
+from automation.errors import NotFoundError
+from automation.models.paging import Order, Page, Position, read_page
+from automation.models.workflow import Workflow
+
+NEWEST_FIRST = Order(Workflow.created_at, Workflow.id, descending=True)
+
+
+async def list_workflows(
+    session: AsyncSession,
+    *,
+    project_id: str | None = None,
+    kind: str | None = None,
+    is_active: bool | None = None,
+    position: Position | None = None,
+    size: int = 50,
+) -> Page[tuple[Workflow]]:
+    """Workflows, newest first."""
+    query = select(Workflow)
+    if project_id is not None:
+        query = query.where(Workflow.project_id == project_id)
+    if kind is not None:
+        query = query.where(Workflow.kind == kind)
+    if is_active is not None:
+        query = query.where(Workflow.is_active == is_active)
+    return await read_page(session, query, NEWEST_FIRST, position, size)
+
+
+async def find_workflow(session: AsyncSession, workflow_id: UUID) -> Workflow:
+    """One workflow with its steps and triggers.
+
+    Raises:
+        NotFoundError: there is no such workflow.
+    """
+    query = (
+        select(Workflow)
+        .options(selectinload(Workflow.steps), selectinload(Workflow.triggers))
+        .where(Workflow.id == workflow_id)
+    )
+    workflow = await session.scalar(query)
+    if workflow is None:
+        raise NotFoundError(f"Workflow {workflow_id} does not exist.")
+    return workflow

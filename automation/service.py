@@ -1,0 +1,89 @@
+"""The service process: the API, the dispatcher and the mirror in one event loop.
+
+Any number of them may run side by side on one database.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import uvicorn
+from prefect.client.orchestration import get_client
+
+from automation.api.app import create_app
+from automation.api.services import Services
+from automation.database import Database
+from automation.dispatcher import Dispatcher
+from automation.errors import SettingError
+from automation.mirror import Mirror
+from automation.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_BACKOFF = (1.0, 2.0, 5.0, 10.0)
+"""Seconds between two tries of a loop that fails, as when the database or Prefect is away."""
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises:
+        SettingError: AUTOMATION_DATABASE_URL is not set.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    if settings.database_url is None:
+        raise SettingError('AUTOMATION_DATABASE_URL is not set; use `automation up`, or eval "$(automation env)"')
+    asyncio.run(_serve(settings, settings.database_url))
+
+
+async def _serve(settings: Settings, url: str) -> None:
+    database = Database(url, pool_size=10)
+    async with get_client() as prefect:
+        app = create_app(Services(settings=settings, database=database, prefect=prefect))
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.api_port,
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=5,
+            )
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again when it is done
+            loop.add_signal_handler(number, lambda: None)
+        background = [
+            asyncio.create_task(_forever("dispatcher", Dispatcher(database, prefect, settings).run)),
+            asyncio.create_task(_forever("mirror", Mirror(database, prefect, settings).run)),
+        ]
+        try:
+            await server.serve()
+        finally:
+            for task in background:
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(*background)
+            await database.close()
+
+
+async def _forever(name: str, part: Callable[[], Awaitable[None]]) -> None:
+    """Run a part again whenever it fails: it keeps all its state in the database."""
+    failures = 0
+    while True:
+        began = asyncio.get_running_loop().time()
+        try:
+            await part()
+            error: object = "its database connection was closed"
+        except Exception as raised:  # noqa: BLE001 (nothing may end a part of the service)
+            error = f"{type(raised).__name__}: {raised}"
+            log.debug("%s failed", name, exc_info=True)
+        if asyncio.get_running_loop().time() - began > 60:
+            failures = 0
+        pause = _BACKOFF[min(failures, len(_BACKOFF) - 1)]
+        failures += 1
+        log.warning("The %s stopped (%s); starting it again in %g s.", name, error, pause)
+        await asyncio.sleep(pause)

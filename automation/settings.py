@@ -1,0 +1,157 @@
+"""Every setting, once: its variable, its unit, its default and the reason for that default.
+
+Variables are `AUTOMATION_<NAME>`, except the three that the platform already uses and that keep their names:
+`MAX_CONCURRENT_WORKFLOWS`, `WORKFLOW_TIMEOUT`, `AUTO_SAVE_INTERVAL`.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from automation.errors import SettingError
+
+_SECRET = {"database_url", "prefect_database_url", "api_key", "studio_webhook_secret", "smtp_url", "notify_urls"}
+
+WORK_POOL = "automation"
+"""Name of the Prefect work pool; `prefect worker start --pool automation` serves it."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """The settings of one installation, read from the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="AUTOMATION_", extra="ignore", frozen=True)
+
+    # --- where things are -------------------------------------------------------------------------------
+    home: Path = Path(".automation")
+    """Folder of everything that is not in a database: the embedded PostgreSQL, generated apps, keys, logs."""
+
+    database_url: str | None = None
+    """`postgresql://…` of our own tables; None starts the embedded PostgreSQL below `home`."""
+
+    prefect_database_url: str | None = None
+    """`postgresql://…` of Prefect's tables; None with an embedded PostgreSQL, required beside `database_url`
+    unless PREFECT_API_URL names a server that runs elsewhere."""
+
+    # --- doors ------------------------------------------------------------------------------------------
+    host: str = "127.0.0.1"
+    """Address that the API and the sites listen on; loopback, since a proxy with TLS belongs before them."""
+
+    api_port: Port = 8000
+    prefect_port: Port = 4200
+    sites_port: Port = 8080
+
+    api_key: SecretStr | None = None
+    """Bearer key of the API; `automation up` makes one in `home` when it is not set."""
+
+    studio_webhook_secret: SecretStr | None = None
+    """Standard Webhooks secret (`whsec_…`) that Studio signs with; made in `home` like the key."""
+
+    body_limit_bytes: PositiveInt = 2 * 1024 * 1024
+    """Largest request body; twice the largest page document."""
+
+    events_body_limit_bytes: PositiveInt = 8 * 1024 * 1024
+    """Largest body of the events endpoint, which takes lists."""
+
+    # --- executions -------------------------------------------------------------------------------------
+    max_concurrent_workflows: PositiveInt = Field(10, validation_alias="MAX_CONCURRENT_WORKFLOWS")
+    """Flow runs that may run at once in the work pool; the platform's own default."""
+
+    workflow_timeout: PositiveFloat = Field(1800, validation_alias="WORKFLOW_TIMEOUT")
+    """Seconds that one execution may run; the platform's own default."""
+
+    auto_save_interval: float = Field(30, ge=0, validation_alias="AUTO_SAVE_INTERVAL")
+    """Seconds between two saves of one page; the platform's own default."""
+
+    dispatch_grace: float = Field(5, ge=0)
+    """Seconds that Prefect's trigger has to start a rare event's run before the dispatcher does it: the
+    trigger takes 0.2–0.5 s, a stock worker's start 3 s more."""
+
+    max_in_flight: PositiveInt = 20
+    """Flow runs that exist in Prefect and have not ended; the rest waits in our table, where it is cheap.
+    Twice MAX_CONCURRENT_WORKFLOWS, so that the pool never runs dry between two rounds of the dispatcher."""
+
+    lease_seconds: PositiveFloat = 30
+    """A run whose process has not renewed its lease for so long counts as lost; renewed every third of it."""
+
+    pending_seconds: PositiveFloat = 120
+    """A run that a worker took and that has not begun after so long counts as lost: a stock worker under
+    load needs up to 20 s for its interpreter."""
+
+    step_soft_time_limit: PositiveFloat = 300
+    """Seconds that one step may take for one execution; the old CELERY_TASK_SOFT_TIME_LIMIT."""
+
+    # --- mirror -----------------------------------------------------------------------------------------
+    mirror_interval: PositiveFloat = 1
+    """Seconds between two readings of Prefect's open runs."""
+
+    retention_days: PositiveInt = 30
+    """Days that ended executions and Prefect's ended flow runs are kept; the platform's own default."""
+
+    # --- generated apps ---------------------------------------------------------------------------------
+    keep_releases: PositiveInt = 10
+    """Release folders kept for each project, to roll back to."""
+
+    # --- notifications ----------------------------------------------------------------------------------
+    smtp_url: SecretStr | None = None
+    """`smtp://[user:password@]host[:port]` or `smtps://…`, for e-mail to the owner of a project."""
+
+    mail_from: str = "automation@localhost"
+    """Sender of those e-mails."""
+
+    notify_urls: Annotated[tuple[str, ...], NoDecode] = ()
+    """Apprise URLs, separated by blanks, that get every notification beside the e-mail."""
+
+    language: str = "fr"
+    """Language of what end users read (generated pages, e-mails): the platform's own, French; or `en`."""
+
+    @field_validator("notify_urls", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(value.split()) if isinstance(value, str) else value
+
+    @field_validator("language")
+    @classmethod
+    def _known_language(cls, value: str) -> str:
+        if value not in ("fr", "en"):
+            raise ValueError("expected fr or en")
+        return value
+
+    @field_validator("database_url", "prefect_database_url")
+    @classmethod
+    def _postgresql(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("postgresql://", "postgres://")):
+            raise ValueError("expected postgresql://user:password@host:port/database")
+        return value
+
+    @property
+    def runtime_root(self) -> Path:
+        """Folder of the generated apps, one sub-folder a project."""
+        return self.home.absolute() / "runtime"
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """The settings of this process, read once.
+
+    Raises:
+        SettingError: a variable has a wrong value; the text names it and what it expects.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingError("\n".join(_describe(one) for one in error.errors())) from None
+
+
+def _describe(error: object) -> str:
+    assert isinstance(error, dict)
+    name = str(error["loc"][0])
+    field = Settings.model_fields.get(name)
+    alias = field.validation_alias if field else None
+    variable = name if name.isupper() else alias if isinstance(alias, str) else f"AUTOMATION_{name.upper()}"
+    shown = "" if name in _SECRET else f"={error['input']!r}"
+    return f"{variable}{shown}: {error['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,1 @@
+"""One file per automation workflow: its default definition and its Prefect flow."""

@@ -1,0 +1,1 @@
+"""One file per neighbour; each step type is one Prefect task."""

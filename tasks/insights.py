@@ -1,0 +1,65 @@
+"""Steps that tell Insights what people do."""
+
+from typing import Any
+
+import orjson
+
+from automation.models import Activity, Json
+from automation.steps import Result, StepConfig, StepContext, step
+
+
+class LogActivityConfig(StepConfig):
+    """`track_changes`: store what changed. `save_metrics`: store the page's size."""
+
+    track_changes: bool = True
+    save_metrics: bool = True
+
+
+@step("LOG_ACTIVITY", tags=("insights",))
+async def log_activity(step: StepContext, config: LogActivityConfig) -> Result:
+    """Write one row to `activities`: who saved which page, and what changed between the two versions.
+
+    Once: the row is unique by the step's idempotency key and commits with the step's outcome. A save that
+    wrote nothing, because a newer version was there, leaves no activity.
+
+    Returns:
+        {"logged": true, "changes": {"added": ids, …}, "metrics": {"bytes": n, "components": n}}, or
+        {"logged": false, "reason"}
+    """
+    saved = step.results.get("save-to-runtime")
+    if saved is not None and not saved.get("saved", True):
+        reason = str(saved.get("reason") or "nothing was written")
+        step.log(f"No activity: {reason}.")
+        return {"logged": False, "reason": reason}
+    page = _object(step.trigger_data.get("page"))
+    document = page.get("config")
+    changes = _object((saved or {}).get("changes")) if config.track_changes else {}
+    metrics = page_metrics(document) if config.save_metrics and isinstance(document, dict) else {}
+    step.add(
+        Activity(
+            idempotency_key=step.idempotency_key,
+            project_id=step.project.id,
+            execution_id=step.execution_id,
+            user_id=str(step.trigger_data.get("user_id") or "")[:128],
+            type=step.event_type or step.trigger_type,
+            page_id=str(page.get("id") or "")[:128],
+            changes=changes,
+            metrics=metrics,
+        )
+    )
+    return {"logged": True, "changes": changes, "metrics": metrics}
+
+
+def page_metrics(document: Json) -> dict[str, int]:
+    """Size of a page document: `bytes` as compact JSON, `components` with those inside others."""
+    return {"bytes": len(orjson.dumps(document)), "components": _count(document.get("components"))}
+
+
+def _count(components: Any) -> int:
+    if not isinstance(components, list):
+        return 0
+    return sum(1 + _count(one.get("children")) for one in components if isinstance(one, dict))
+
+
+def _object(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,156 @@
+"""Steps on the pages of a project: check them, save them, compile them."""
+
+import asyncio
+from typing import Any
+
+from automation.errors import ValidationError
+from automation.models import Json, utc_now
+from automation.runtime import builds, store
+from automation.runtime.diff import page_changes
+from automation.runtime.documents import Page, check_page, load_page
+from automation.runtime.render.page import render_page
+from automation.runtime.structure import page_path, unique_routes
+from automation.steps import Result, StepConfig, StepContext, step
+from tasks.site import project_of, safe_name, site_of
+
+
+class ValidatePageConfig(StepConfig):
+    """`validate_json`: the document's shape. `check_components`: types, ids, positions, form fields, size."""
+
+    validate_json: bool = True
+    check_components: bool = True
+
+
+class SaveToRuntimeConfig(StepConfig):
+    """`update_files`: False only says what would be written. `backup_previous`: keep what is replaced."""
+
+    update_files: bool = True
+    backup_previous: bool = True
+
+
+class CompilePagesConfig(StepConfig):
+    """`minify`: leave out what no browser needs. `optimize_images`: OPTIMIZE_ASSETS encodes them again."""
+
+    minify: bool = True
+    optimize_images: bool = True
+
+
+@step("VALIDATE_PAGE", tags=("pages",))
+async def validate_page(step: StepContext, config: ValidatePageConfig) -> Result:
+    """Check the event's page, or every saved page of the project when the event carries none. Writes nothing.
+
+    Returns:
+        {"valid_pages": n, "errors": []}
+
+    Raises:
+        ValidationError: a page is wrong; the text names page, component and field.
+    """
+    return await asyncio.to_thread(_validate, step, config)
+
+
+def _validate(step: StepContext, config: ValidatePageConfig) -> Result:
+    page = step.trigger_data.get("page")
+    pages = [page] if page is not None else store.list_pages(step.settings.runtime_root, project_of(step))
+    rules = config.model_dump()
+    errors = [f"{_name(one)}: {fault}" for one in pages for fault in check_page(one, **rules)]
+    if errors:
+        raise ValidationError("; ".join(errors))
+    return {"valid_pages": len(pages), "errors": []}
+
+
+@step("SAVE_TO_RUNTIME", tags=("runtime",))
+async def save_to_runtime(step: StepContext, config: SaveToRuntimeConfig) -> Result:
+    """Write the event's page to `runtime/<project>/pages/<page>.json`, atomically, never over a newer one.
+
+    The same execution saving again changes nothing and answers the same.
+
+    Returns:
+        {"saved": true, "path", "bytes", "version", "changes"}; {"saved": false, "superseded": true, "reason"}
+        when a newer one is there; without `update_files` the former with "saved": false and "dry_run": true.
+
+    Raises:
+        ValidationError: the event carries no page, or its id or the project's cannot be a file name.
+        FileSystemError: the disk refused.
+    """
+    return await asyncio.to_thread(_save, step, config)
+
+
+def _save(step: StepContext, config: SaveToRuntimeConfig) -> Result:
+    page = step.trigger_data.get("page")
+    if not isinstance(page, dict):
+        raise ValidationError("SAVE_TO_RUNTIME: the event has no object `page`; there is nothing to save.")
+    page_id = safe_name(page.get("id"), "page.id")
+    root, project_id = step.settings.runtime_root, project_of(step)
+    stamp = store.Stamp(step.occurred_at, store.version_of(page), str(step.execution_id))
+    if config.update_files:
+        outcome = store.save_page(root, project_id, page, stamp, backup_previous=config.backup_previous)
+    else:
+        outcome = store.preview_save(root, project_id, page, stamp)
+    if not outcome.saved:
+        step.log(outcome.reason)
+        return {"saved": False, "superseded": True, "reason": outcome.reason}
+    size = len(store.encode_page(page, stamp))
+    step.log(f"Page {page_id!r}: {size} bytes {'written' if config.update_files else 'would be written'}.")
+    result: Result = {
+        "saved": config.update_files,
+        "path": str(store.page_file(root, project_id, page_id)),
+        "bytes": size,
+        "version": stamp.version,
+        "changes": page_changes(outcome.previous, page),
+    }
+    return result if config.update_files else result | {"dry_run": True}
+
+
+@step("COMPILE_PAGES", tags=("pages",))
+async def compile_pages(step: StepContext, config: CompilePagesConfig) -> Result:
+    """Compile every saved page of the project to HTML, in a new build folder of this execution.
+
+    The folder appears with all pages or not at all; a later try replaces it.
+
+    Returns:
+        {"pages": n, "bytes": n, "version", "minify", "optimize_images"}
+
+    Raises:
+        ValidationError: the project has no pages, or one of them is wrong; the text names it.
+        FileSystemError: the disk refused.
+    """
+    return await asyncio.to_thread(_compile, step, config)
+
+
+def _compile(step: StepContext, config: CompilePagesConfig) -> Result:
+    root, project_id, execution_id = step.settings.runtime_root, project_of(step), str(step.execution_id)
+    documents = store.list_pages(root, project_id)
+    if not documents:
+        raise ValidationError(
+            f"Project {project_id!r} has no saved pages, so there is nothing to publish: "
+            "save a page in Studio first."
+        )
+    pages, warnings = unique_routes([_load(one) for one in documents])
+    for warning in warnings:
+        step.log(warning, "WARNING")
+    site = site_of(step, pages)
+    files = {page_path(page.route): render_page(page, site=site, minify=config.minify) for page in pages}
+    build = builds.Build(
+        folder=builds.build_folder(root, project_id, execution_id),
+        version=builds.new_version(utc_now(), execution_id),
+        minify=config.minify,
+        optimize_images=config.optimize_images,
+        routes=[page.route for page in pages],
+        pages=documents,
+    )
+    builds.start_build(build, files)
+    size = sum(len(content.encode()) for content in files.values())
+    step.log(f"Compiled {len(files)} pages, {size} bytes, for release {build.version}.")
+    return {"pages": len(files), "bytes": size, "version": build.version} | config.model_dump()
+
+
+def _load(document: Json) -> Page:
+    try:
+        return load_page(document)
+    except ValidationError as error:
+        raise ValidationError(f"{_name(document)} cannot be compiled: {error}") from None
+
+
+def _name(page: Any) -> str:
+    page_id = page.get("id") if isinstance(page, dict) else None
+    return f"page {page_id!r}" if isinstance(page_id, str) else "page"

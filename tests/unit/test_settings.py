@@ -1,0 +1,83 @@
+"""A wrong setting names itself and what it expects, and gives no secret away."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from automation.errors import SettingError
+from automation.settings import Settings, get_settings
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in tuple(os.environ):
+        if name.startswith("AUTOMATION_") or name in ("MAX_CONCURRENT_WORKFLOWS", "WORKFLOW_TIMEOUT"):
+            monkeypatch.delenv(name)
+    monkeypatch.delenv("AUTO_SAVE_INTERVAL", raising=False)
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+def _complaint() -> str:
+    with pytest.raises(SettingError) as caught:
+        get_settings()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expectation"),
+    [
+        ("AUTOMATION_API_PORT", "eighty", "integer"),
+        ("AUTOMATION_API_PORT", "70000", "65535"),
+        ("AUTOMATION_PREFECT_PORT", "0", "greater than or equal to 1"),
+        ("MAX_CONCURRENT_WORKFLOWS", "0", "greater than 0"),
+        ("WORKFLOW_TIMEOUT", "soon", "number"),
+        ("AUTO_SAVE_INTERVAL", "-1", "greater than or equal to 0"),
+        ("AUTOMATION_RETENTION_DAYS", "1.5", "integer"),
+        ("AUTOMATION_LANGUAGE", "de", "expected fr or en"),
+    ],
+)
+def test_a_wrong_setting_names_itself_its_value_and_what_it_expects(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expectation: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    complaint = _complaint()
+    assert complaint.startswith(f"{variable}={value!r}: ")
+    assert expectation in complaint
+
+
+@pytest.mark.parametrize("variable", ["AUTOMATION_DATABASE_URL", "AUTOMATION_PREFECT_DATABASE_URL"])
+def test_a_wrong_url_names_itself_and_keeps_its_password(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "mysql://me:hunter2@db/automation")
+    complaint = _complaint()
+    assert complaint == f"{variable}: expected postgresql://user:password@host:port/database"
+
+
+def test_every_wrong_setting_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOMATION_API_PORT", "x")
+    monkeypatch.setenv("AUTOMATION_SITES_PORT", "y")
+    assert [line.partition("=")[0] for line in _complaint().splitlines()] == [
+        "AUTOMATION_API_PORT",
+        "AUTOMATION_SITES_PORT",
+    ]
+
+
+def test_secrets_do_not_appear_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("API_KEY", "STUDIO_WEBHOOK_SECRET", "SMTP_URL")
+    for name in names:
+        monkeypatch.setenv(f"AUTOMATION_{name}", "hunter2")
+    assert "hunter2" not in repr(Settings())
+    assert "hunter2" not in str(Settings())
+
+
+def test_the_platforms_own_variables_keep_their_names_and_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = get_settings()
+    assert settings.max_concurrent_workflows == 10
+    assert settings.workflow_timeout == 1800
+    assert settings.auto_save_interval == 30
+    monkeypatch.setenv("AUTO_SAVE_INTERVAL", "0.5")
+    assert Settings().auto_save_interval == 0.5
