@@ -7,6 +7,7 @@ Groups: `automation.steps` (modules whose `StepType` objects count) and `automat
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import entry_points
+from typing import Literal
 
 from automation.errors import ValidationError
 from automation.models import Json, Trigger, Workflow, WorkflowStep
@@ -38,6 +39,8 @@ class WorkflowDefinition:
         key: dotted path in the event's data of what executions must not overlap on (`page.id`).
         rare: its runs start through Prefect's event trigger; the dispatcher only catches what that lost.
         also_on: event types that start it beside `trigger_type`.
+        run_mode: whether its executions get a flow run each, or are carried by batch runs; a workflow's
+            `config.run_mode` overrides it.
         interval_setting: the setting with the least seconds between two executions of one key.
         flushes: kinds whose waiting executions of the same project must be done first.
     """
@@ -54,6 +57,7 @@ class WorkflowDefinition:
     interval_setting: str | None = None
     trigger_config: Json = field(default_factory=dict)
     also_on: tuple[str, ...] = ()
+    run_mode: Literal["single", "batch"] = "single"
 
     def rows(self, project_id: str | None, project_name: str) -> Workflow:
         """The workflow with its steps and trigger, as rows to insert."""

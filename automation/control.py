@@ -106,6 +106,7 @@ async def retry(session: AsyncSession, execution_id: UUID) -> Execution:
         )
     execution.status = Status.RETRYING
     execution.due_at = utc_now()
+    execution.batch = False  # a single run of its own, so that Prefect's UI shows it
     execution.flow_run_id = None
     execution.completed_at = None
     execution.cancel_requested_at = None

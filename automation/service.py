@@ -78,7 +78,7 @@ async def _forever(name: str, part: Callable[[], Awaitable[None]]) -> None:
         try:
             await part()
             error: object = "its database connection was closed"
-        except Exception as raised:  # noqa: BLE001 (nothing may end a part of the service)
+        except Exception as raised:
             error = f"{type(raised).__name__}: {raised}"
             log.debug("%s failed", name, exc_info=True)
         if asyncio.get_running_loop().time() - began > 60:

@@ -178,7 +178,7 @@ class StepItem:
                 self.error = StepTimeoutError(
                     f"{step_type.name}: took longer than its limit of {self.soft_limit:g} s and was stopped."
                 )
-        except Exception as error:  # noqa: BLE001 (a failed item must not harm its neighbours)
+        except Exception as error:
             self.error = as_step_error(error)
         self.duration_ms += (time.perf_counter() - began) * 1000
 

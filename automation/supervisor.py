@@ -69,6 +69,7 @@ class _Child:
     keeper: asyncio.Task[None] | None = None
     early_deaths: int = 0
     end: str = ""
+    was_ready: bool = False
 
 
 @dataclass(slots=True)
@@ -118,6 +119,7 @@ class Supervisor:
             raise UnavailableError(
                 f"{part.name} is not ready after {part.start_timeout:g} s. {self._log_end(part.name)}"
             ) from None
+        child.was_ready = True
 
     async def run(
         self, name: str, argv: Sequence[str], env: Mapping[str, str], cwd: Path = Path("/")
@@ -160,7 +162,7 @@ class Supervisor:
             if lived >= HEALTHY:
                 delay = FIRST_DELAY
             self.say(f"{name} {child.end} after {lived:.1f} s; starting it again in {delay:g} s.")
-            if child.early_deaths and child.early_deaths % TOO_OFTEN == 0:
+            if child.was_ready and child.early_deaths and child.early_deaths % TOO_OFTEN == 0:
                 self.say(self._log_end(name))
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY)

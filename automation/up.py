@@ -7,6 +7,7 @@ The parts start in the order in which they need each other and stop in the rever
 """
 
 import asyncio
+import errno
 import fcntl
 import os
 import signal
@@ -52,8 +53,10 @@ async def running(settings: Settings, supervisor: Supervisor | None = None) -> A
     installation = prepare(settings)
     with _only_one(installation) as left_over:
         if left_over:
-            await _wait_for_leftovers(installation)
+            await _wait_for_ports(installation)
         _check_ports(installation)
+        if installation.data_dir:  # left over too, or started for a restore
+            await asyncio.to_thread(embedded.stop, installation.data_dir)
         async with supervisor or Supervisor(installation.logs, _say) as supervisor:
             await _start(installation, supervisor)
             yield installation
@@ -188,16 +191,14 @@ def _only_one(installation: Installation) -> Iterator[bool]:
             file.truncate(0)
 
 
-async def _wait_for_leftovers(installation: Installation) -> None:
-    """Parts of an `up` that was killed are told so by the kernel, and need a moment to end."""
+async def _wait_for_ports(installation: Installation) -> None:
+    """The parts of an `up` that was killed are told so by the kernel, and need a moment to end."""
     deadline = time.monotonic() + _LEFTOVERS
     while time.monotonic() < deadline:
         with suppress(SettingError):
             _check_ports(installation)
             break
         await asyncio.sleep(0.2)
-    if installation.data_dir:
-        await asyncio.to_thread(embedded.stop, installation.data_dir)
 
 
 def _check_ports(installation: Installation) -> None:
@@ -212,19 +213,20 @@ def _check_ports(installation: Installation) -> None:
 
 
 def _listener(variable: str, host: str, port: int) -> socket.socket:
+    listener = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror as error:
-        raise SettingError(
-            f"AUTOMATION_HOST={host!r}: expected an address of this machine ({error.strerror})"
-        ) from None
-    listener = socket.socket(family, kind, protocol)
-    try:
+        listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen()
     except OSError as error:
-        listener.close()
+        if listener:
+            listener.close()
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise SettingError(
+                f"AUTOMATION_HOST={host!r}: expected an address of this machine ({error.strerror})"
+            ) from None
         raise SettingError(
             f"{variable}={port}: expected a free port, but {host}:{port} cannot be used ({error.strerror}); "
             "stop what uses it, or set the variable to another number"

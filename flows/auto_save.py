@@ -18,6 +18,7 @@ AUTO_SAVE = WorkflowDefinition(
     trigger_type="ON_PAGE_CHANGE",
     also_on=("page.deleted",),
     key="page.id",
+    run_mode="batch",
     interval_setting="auto_save_interval",
     steps=(
         StepDefinition(validate_page, {"validate_json": True, "check_components": True}),
@@ -32,6 +33,7 @@ async def auto_save(
     executions: list[UUID] | None = None,
     workflow_id: UUID | None = None,
     trigger_data: dict[str, Any] | None = None,
+    batch: str | None = None,
 ) -> State[Any]:
     """Validate the page, save it where Runtime reads it, and tell Insights what changed."""
-    return await engine.run(AUTO_SAVE.kind, executions, workflow_id, trigger_data)
+    return await engine.run(AUTO_SAVE.kind, executions, workflow_id, trigger_data, batch)

@@ -160,8 +160,8 @@ def _deploy(step: StepContext, config: DeployToRuntimeConfig) -> Result:
             step.log(reason)
             return {"deployed": False, "superseded": True, "reason": reason} | place
         health = check_release(releases.release_folder(root, project_id, version))
-        for warning in health.warnings:
-            step.log(warning, "WARNING")
+        if health.warnings:
+            step.log(f"Dead links: {_some(health.warnings)}", "WARNING")
         if health.faults:
             stays = _reject(root, project_id, environment, version) if config.rollback_enabled else live
             raise ValidationError(

@@ -3,9 +3,11 @@
 All of it is plain ASGI, so that a body is counted while it arrives and a large one is never kept.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from traceback import format_tb
 from uuid import uuid4
 
@@ -17,6 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from automation.api.problems import problem
 from automation.steps import one_line
+
+_LINGER = 2.0
+"""Seconds for which the rest of a refused body is read and thrown away."""
 
 log = logging.getLogger(__name__)
 
@@ -88,19 +93,36 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         limit = self.limits.get(scope["path"], self.limit)
-        declared = Headers(scope=scope).get("content-length", "")
         text = f"The body is larger than {limit} bytes; nothing of it was taken."
-        if declared.isdecimal() and int(declared) > limit:
-            await problem(413, text)(scope, receive, send)
-            return
+        declared = Headers(scope=scope).get("content-length", "")
+        over = declared.isdecimal() and int(declared) > limit
         received = 0
 
         async def counted() -> Message:
-            nonlocal received
+            nonlocal over, received
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:
+                over = True
                 raise HTTPException(413, text)
             return message
 
-        await self.app(scope, counted, send)
+        async def answer(message: Message) -> None:
+            if over and message["type"] == "http.response.body":
+                await send({**message, "more_body": True})
+                await _linger(receive)
+                message = {"type": "http.response.body"}
+            await send(message)
+
+        app = problem(413, text) if over else self.app
+        await app(scope, counted, answer)
+
+
+async def _linger(receive: Receive) -> None:
+    """Throw away what still comes, for a moment: many clients read the answer only after they have sent all,
+    and closing the connection on unread data would take it from them.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER):
+            while (await receive()).get("more_body"):
+                pass

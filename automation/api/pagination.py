@@ -4,7 +4,6 @@ import base64
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, TypeVar
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Query
@@ -24,7 +23,7 @@ CursorText = Annotated[str | None, Query(description="From `next` or `previous` 
 
 
 class Listing(BaseModel, Generic[T]):
-    """A page of a list. `next` and `previous` are the addresses of the pages beside it, without the host."""
+    """A page of a list; `next` and `previous` are the addresses of the pages beside it."""
 
     results: list[T]
     next: str | None
@@ -67,5 +66,4 @@ def listing(request: Request, page: Page[Any], results: Iterable[T]) -> Listing[
 def _link(request: Request, position: Position | None) -> str | None:
     if position is None:
         return None
-    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-    return f"{request.url.path}?{urlencode([*kept, ('cursor', encode_cursor(position))])}"
+    return str(request.url.include_query_params(cursor=encode_cursor(position)))

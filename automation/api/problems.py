@@ -74,7 +74,7 @@ def problem(
     body = {"type": f"/problems/{title.lower().replace(' ', '-')}", "title": title, "status": status}
     body |= {"detail": detail} | ({"field": field} if field else {}) | more
     sent = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
-    if status == 413:  # we read no further, so the connection cannot carry another request
+    if status == 413:  # the rest of the body is not read, so the connection carries no other request
         sent["Connection"] = "close"
     return JSONResponse(body, status, headers={**sent, **(headers or {})}, media_type=MEDIA_TYPE)
 

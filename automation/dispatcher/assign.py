@@ -1,32 +1,18 @@
 """Which executions get a flow run next. SQL only; nothing here talks to Prefect."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
+from sqlalchemy import TextClause, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from automation.catalog import definitions
+from automation.dispatcher.dispatch import Dispatch
+from automation.engine.run import run_tags
 from automation.models import FINAL, Execution, FlowRun, Status, Workflow, utc_now
-
-_CANDIDATES = 1000
-"""Due executions looked at in one round: the oldest; a round is short, however long the backlog."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dispatch:
-    """A flow run that is to be made in Prefect, with what it carries."""
-
-    flow_run_id: UUID
-    idempotency_key: str
-    kind: str
-    name: str
-    execution_id: UUID
-    workflow_id: UUID
-    project_id: str | None
+from automation.models.turns import turns
 
 
 async def assign(session: AsyncSession, capacity: int) -> list[Dispatch]:
@@ -55,74 +41,58 @@ async def assign(session: AsyncSession, capacity: int) -> list[Dispatch]:
 
 
 async def _choose(session: AsyncSession, capacity: int) -> Sequence[tuple[Execution, str]]:
-    """Due executions without a flow run (ix_workflow_executions_due), first one of each project first."""
-    oldest = (
-        select(Execution.id, Execution.project_id, Execution.due_at)
-        .where(
-            Execution.status.in_((Status.PENDING, Status.RETRYING)),
-            Execution.flow_run_id.is_(None),
-            Execution.due_at <= utc_now(),
-        )
-        .order_by(Execution.due_at)
-        .limit(_CANDIDATES)
-        .subquery()
+    """Due executions without a flow run, first one of each project first."""
+    flushes = _flushes()
+    parameters = {f"{side}_{n}": value for n, pair in enumerate(flushes) for side, value in pair.items()}
+    found = await session.execute(
+        _turns(len(flushes)), {"size": capacity, "after": "", "now": utc_now(), **parameters}
     )
-    turn = func.row_number().over(partition_by=oldest.c.project_id, order_by=oldest.c.due_at)
-    queue = select(oldest.c.id, turn.label("turn"), oldest.c.due_at).subquery()
+    ids = [id_ for id_, _ in found.tuples()]
     query = (
         select(Execution, Workflow.name)
-        .join(queue, queue.c.id == Execution.id)
         .join(Workflow, Workflow.id == Execution.workflow_id)
-        .where(Execution.flow_run_id.is_(None), ~_key_at_work(), ~_waits_for_flush())
-        .order_by(queue.c.turn, queue.c.due_at)
-        .limit(capacity)
+        .where(Execution.id.in_(ids), Execution.flow_run_id.is_(None))
         .with_for_update(of=Execution, skip_locked=True)
     )
-    return list((await session.execute(query)).tuples())
+    order = {id_: position for position, id_ in enumerate(ids)}
+    return sorted((await session.execute(query)).tuples(), key=lambda pair: order[pair[0].id])
 
 
-def _key_at_work() -> ColumnElement[bool]:
-    """Another execution of the same workflow and key has a flow run and has not ended."""
-    other = aliased(Execution)
-    return exists().where(
-        other.workflow_id == Execution.workflow_id,
-        other.key == Execution.key,
-        other.id != Execution.id,
-        other.flow_run_id.is_not(None),
-        other.status.in_((Status.PENDING, Status.RUNNING)),
+def _flushes() -> list[dict[str, object]]:
+    """Which kinds wait for which others of their project."""
+    return [
+        {"kind": one.kind, "flushed": list(one.flushes)} for one in definitions().values() if one.flushes
+    ]
+
+
+@lru_cache
+def _turns(flushes: int) -> TextClause:
+    """Singles in turn, without those whose key is at work and those that wait for a flush."""
+    key_at_work = """EXISTS (
+        SELECT FROM workflow_executions AS other
+        WHERE other.workflow_id = w.workflow_id AND other.key = w.key AND other.id <> w.id
+          AND other.flow_run_id IS NOT NULL AND other.status IN ('PENDING', 'RUNNING'))"""
+    waits_for_flush = [
+        f"""(w.kind = :kind_{n} AND EXISTS (
+        SELECT FROM workflow_executions AS other
+        WHERE other.project_id = w.project_id AND other.kind = ANY(CAST(:flushed_{n} AS text[]))
+          AND other.status IN ('PENDING', 'RUNNING') AND other.created_at <= w.created_at))"""
+        for n in range(flushes)
+    ]
+    return turns(
+        waiting="w.status IN ('PENDING', 'RETRYING') AND w.flow_run_id IS NULL AND NOT w.batch",
+        allowed=" AND ".join(f"NOT {condition}" for condition in (key_at_work, *waits_for_flush)),
     )
-
-
-def _waits_for_flush() -> ColumnElement[bool]:
-    """Something that this kind has to wait for is not done in its project; ix_workflow_executions_open."""
-    clauses = []
-    for definition in definitions().values():
-        if definition.flushes:
-            other = aliased(Execution)
-            clauses.append(
-                and_(
-                    Execution.kind == definition.kind,
-                    exists().where(
-                        other.project_id == Execution.project_id,
-                        other.kind.in_(definition.flushes),
-                        other.status.in_((Status.PENDING, Status.RUNNING)),
-                        other.created_at <= Execution.created_at,
-                    ),
-                )
-            )
-    return or_(*clauses) if clauses else Execution.id.is_(None)
 
 
 def _dispatch(row: FlowRun, execution: Execution) -> Dispatch:
-    assert row.idempotency_key is not None
     return Dispatch(
         flow_run_id=row.id,
-        idempotency_key=row.idempotency_key,
+        idempotency_key=row.idempotency_key or "",
         kind=row.kind,
         name=row.name,
-        execution_id=execution.id,
-        workflow_id=execution.workflow_id,
-        project_id=execution.project_id,
+        parameters={"executions": [str(execution.id)]},
+        tags=tuple(run_tags(execution.project_id, execution.workflow_id, execution.id)),
     )
 
 

@@ -9,9 +9,8 @@ from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
 
 from automation.database import Database
-from automation.dispatcher import assign
-from automation.dispatcher.assign import Dispatch
-from automation.engine.run import run_tags
+from automation.dispatcher import assign, batches
+from automation.dispatcher.dispatch import Dispatch
 from automation.intake.create import WORK_CHANNEL
 from automation.models import utc_now
 from automation.settings import Settings
@@ -55,8 +54,10 @@ class Dispatcher:
         async with self.database.transaction() as session:
             capacity = self.settings.max_in_flight - await assign.in_flight(session)
             dispatches = await assign.assign(session, capacity)
+            dispatches += await batches.assign_batches(session, self.settings)
         async with self.database.transaction() as session:
             dispatches += await assign.unsent(session, _UNSENT_AFTER)
+            dispatches += await batches.unsent(session, _UNSENT_AFTER)
         return sum(await asyncio.gather(*map(self._send, dispatches)))
 
     async def _sleep(self) -> None:
@@ -75,12 +76,12 @@ class Dispatcher:
             try:
                 run = await self.prefect.create_flow_run_from_deployment(
                     await self._deployment(dispatch.kind),
-                    parameters={"executions": [str(dispatch.execution_id)]},
+                    parameters=dispatch.parameters,
                     name=dispatch.name,
-                    tags=run_tags(dispatch.project_id, dispatch.workflow_id, dispatch.execution_id),
+                    tags=dispatch.tags,
                     idempotency_key=dispatch.idempotency_key,
                 )
-            except Exception as error:  # noqa: BLE001 (whatever Prefect's client raises, the row stays stored)
+            except Exception as error:
                 self._deployments.pop(dispatch.kind, None)
                 log.warning("Prefect did not take a run of %s, trying again: %s", dispatch.kind, error)
                 return False

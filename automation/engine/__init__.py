@@ -1,11 +1,15 @@
 """The engine: runs the steps of executions inside a flow run, and records what happened.
 
-    plan     what is to be done, in which order      pure
-    claim    taking executions for a flow run        SQL
-    run      doing it                                async, Prefect
-    record   what was done                           SQL
+    plan     what is to be done, in which order                  pure
+    claim    taking executions for a single run                  SQL
+    queue    taking waiting executions for a batch run           SQL
+    run      a flow run that carries executions                  Prefect
+    batch    a flow run that drains what waits                   Prefect
+    work     doing it, wave by wave                              async
+    record   what was done                                       SQL
 """
 
-from automation.engine.run import FLOW_OPTIONS, process_database, run
+from automation.engine.run import FLOW_OPTIONS, cancel, run
+from automation.engine.work import process_database
 
-__all__ = ["FLOW_OPTIONS", "process_database", "run"]
+__all__ = ["FLOW_OPTIONS", "cancel", "process_database", "run"]

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, exists, func, or_, select, text, update
+from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from automation.catalog import definitions
-from automation.engine.plan import Item, Plan, PlannedStep, make_plan, predecessors
-from automation.errors import StepError
+from automation.engine.definitions import definitions_of
+from automation.engine.plan import Item
+from automation.intake.create import WORK_CHANNEL
 from automation.models import (
     FINAL,
     Execution,
@@ -19,8 +20,6 @@ from automation.models import (
     Project,
     Status,
     StepExecution,
-    Workflow,
-    WorkflowStep,
     utc_now,
 )
 from automation.settings import Settings
@@ -35,6 +34,7 @@ class RunIdentity:
     idempotency_key: str | None
     kind: str
     name: str
+    mode: str = "single"
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ async def claim(
     a new dispatch number, or, while another one of its key runs or something has to be flushed before it,
     still waiting but held by this run.
     """
-    flow_run_id = await _own_row(session, run, settings)
+    flow_run_id = await own_row(session, run, settings)
     executions = await _takeable(session, flow_run_id, execution_ids)
     result = Claim(flow_run_id)
     for execution in executions:
@@ -75,7 +75,7 @@ async def claim(
     return result
 
 
-async def _own_row(session: AsyncSession, run: RunIdentity, settings: Settings) -> UUID:
+async def own_row(session: AsyncSession, run: RunIdentity, settings: Settings) -> UUID:
     """Our row of this flow run, made now if Prefect started it; its lease begins."""
     same = FlowRun.prefect_id == run.prefect_id
     if run.idempotency_key:
@@ -85,6 +85,7 @@ async def _own_row(session: AsyncSession, run: RunIdentity, settings: Settings) 
         row = FlowRun(id=uuid4(), idempotency_key=run.idempotency_key, kind=run.kind, name=run.name)
         session.add(row)
     now = utc_now()
+    row.mode = run.mode
     row.prefect_id = run.prefect_id
     row.claimed_at = now
     row.lease_until = now + timedelta(seconds=settings.lease_seconds)
@@ -150,17 +151,17 @@ async def load_items(session: AsyncSession, executions: Sequence[Execution]) -> 
     """What the engine needs of these executions, in a fixed number of statements."""
     if not executions:
         return []
-    workflows = await _workflows(session, {one.workflow_id for one in executions})
+    workflows = await definitions_of(session, {one.workflow_id for one in executions})
     projects = await _projects(session, {one.project_id for one in executions if one.project_id})
     done = await _checkpoints(session, [one.id for one in executions])
     items = []
     for one in executions:
-        workflow, plan, error = workflows[one.workflow_id]
+        workflow = workflows[one.workflow_id]
         items.append(
             Item(
                 execution_id=one.id,
                 dispatch_no=one.dispatch_no,
-                workflow_id=workflow.id,
+                workflow_id=one.workflow_id,
                 workflow_name=workflow.name,
                 kind=one.kind,
                 project=projects.get(one.project_id or "", ProjectInfo(one.project_id or "")),
@@ -170,49 +171,12 @@ async def load_items(session: AsyncSession, executions: Sequence[Execution]) -> 
                 occurred_at=one.occurred_at,
                 attempt=one.attempt,
                 lost_count=one.lost_count,
-                plan=plan,
+                plan=workflow.plan,
                 done=done.get(one.id, {}),
-                error=error,
+                error=workflow.error,
             )
         )
     return items
-
-
-async def _workflows(
-    session: AsyncSession, ids: set[UUID]
-) -> dict[UUID, tuple[Workflow, Plan, StepError | None]]:
-    """Workflows with their plans; one whose steps cannot be planned has an empty plan and the reason."""
-    workflows = (await session.execute(select(Workflow).where(Workflow.id.in_(ids)))).scalars().all()
-    steps: dict[UUID, list[WorkflowStep]] = {}
-    for step in (await session.execute(select(WorkflowStep).where(WorkflowStep.workflow_id.in_(ids)))).scalars():
-        steps.setdefault(step.workflow_id, []).append(step)
-    return {one.id: (one, *_planned(steps.get(one.id, []))) for one in workflows}
-
-
-def _planned(steps: Sequence[WorkflowStep]) -> tuple[Plan, StepError | None]:
-    try:
-        return plan_of(steps), None
-    except StepError as error:
-        return Plan(()), error
-
-
-def plan_of(steps: Sequence[WorkflowStep]) -> Plan:
-    """The plan of a workflow's stored steps."""
-    orders = {step.identifier: step.order for step in steps}
-    return make_plan(
-        [
-            PlannedStep(
-                id=step.id,
-                identifier=step.identifier,
-                step_type=step.step_type,
-                order=step.order,
-                config=step.config,
-                is_required=step.is_required,
-                after=predecessors(step.identifier, step.order, step.depends_on, orders),
-            )
-            for step in steps
-        ]
-    )
 
 
 async def _projects(session: AsyncSession, ids: set[str]) -> dict[str, ProjectInfo]:
@@ -257,6 +221,6 @@ async def put_down(session: AsyncSession, flow_run_id: UUID) -> None:
     )
 
 
-async def wake_dispatcher(session: AsyncSession) -> None:
-    """What waited for this run may be due now."""
-    await session.execute(text("SELECT pg_notify('automation_work', '')"))
+async def wake(session: AsyncSession, kind: str) -> None:
+    """Tell whoever hands out work of that kind ("" is all kinds) that something may be due now."""
+    await session.execute(select(func.pg_notify(WORK_CHANNEL, kind)))

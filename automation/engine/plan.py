@@ -1,13 +1,13 @@
 """What an execution has to do, and what it may do next. No I/O here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from uuid import UUID
 
-from automation.errors import StepError, ValidationError
+from automation.errors import CancelledError, StepError, UnknownError, ValidationError
 from automation.models import Json
-from automation.steps import ProjectInfo, Result
+from automation.steps import LogLine, ProjectInfo, Result, StepItem, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,26 @@ class Item:
             return []
         over = self.done.keys() | self.degraded.keys()
         return [step for step in self.plan.steps if step.identifier not in over and step.after <= over]
+
+    def take(self, step: PlannedStep, work: StepItem) -> None:
+        """Note how a step ended, and log it with its duration."""
+        if work.error is None and work.result is None:
+            work.error = UnknownError(f"{step.step_type}: Prefect ended the task without an outcome.")
+        error, lines = work.error, work.context.lines
+        if error is None:
+            self.done[step.identifier] = work.result or {}
+            level, text = "INFO", f"{step.step_type} completed"
+        elif step.is_required or isinstance(error, CancelledError):
+            self.error, self.failed_step = error, step
+            level, text = "ERROR", str(error)
+        else:
+            self.degraded[step.identifier] = str(error)
+            level, text = "WARNING", f"{error} (not required: the workflow goes on)"
+        duration = round(work.duration_ms, 3)
+        if error is None and lines:  # the step has said itself what it did
+            lines[-1] = replace(lines[-1], duration_ms=duration)
+        else:
+            lines.append(LogLine(level, one_line(text), datetime.now(UTC), step.identifier, duration))
 
     def left(self) -> list[PlannedStep]:
         """The steps that were not run; after a failure they never will be."""

@@ -7,13 +7,13 @@ from itertools import groupby
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, inspect, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Table, inspect, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.engine.plan import Item, PlannedStep
 from automation.errors import CancelledError, StepError
 from automation.models import Base, Execution, ExecutionLog, Json, Status, StepExecution, utc_now
+from automation.models.bulk import insert_rows, update_rows
 from automation.steps import LogLine, StepItem
 
 _EXECUTIONS = cast(Table, Execution.__table__)
@@ -48,8 +48,8 @@ def outcome_of(item: Item, now: datetime) -> Outcome:
     return Outcome(Status.RETRYING, {}, message, code, now + delay)
 
 
-async def still_ours(session: AsyncSession, items: Sequence[Item]) -> list[Item]:
-    """The items that nobody took from us; their rows are locked until the transaction ends."""
+async def still_ours(session: AsyncSession, items: Sequence[Item]) -> set[UUID]:
+    """The executions among `items` that nobody took from us; their rows are locked until the commit."""
     query = (
         select(Execution.id, Execution.dispatch_no)
         .where(Execution.id.in_([item.execution_id for item in items]), Execution.status == Status.RUNNING)
@@ -57,7 +57,7 @@ async def still_ours(session: AsyncSession, items: Sequence[Item]) -> list[Item]
         .with_for_update()
     )
     current = {id_: number for id_, number in (await session.execute(query)).tuples()}
-    return [item for item in items if current.get(item.execution_id) == item.dispatch_no]
+    return {item.execution_id for item in items if current.get(item.execution_id) == item.dispatch_no}
 
 
 async def steps_begun(session: AsyncSession, pairs: Iterable[tuple[Item, PlannedStep]]) -> None:
@@ -91,50 +91,49 @@ async def steps_ended(
         lines += [_log_row(item, step, flow_run_id, line) for line in work.context.lines]
         effects += work.context.rows if completed else []
     await _write_steps(session, rows)
-    await _write_logs(session, lines)
+    await insert_rows(session, _LOGS, lines)
     await _write_effects(session, effects)
 
 
-async def executions_ended(session: AsyncSession, outcomes: Sequence[tuple[Item, Outcome]]) -> None:
-    """Record how executions ended, or when they are tried again, and which of their steps were not reached."""
-    if not outcomes:
-        return
-    statement = (
-        update(_EXECUTIONS)
-        .where(_EXECUTIONS.c.id == bindparam("b_id"), _EXECUTIONS.c.dispatch_no == bindparam("b_dispatch_no"))
-        .values({name: bindparam(f"b_{name}") for name in _OUTCOME_COLUMNS})
-    )
+async def executions_ended(
+    session: AsyncSession, outcomes: Sequence[tuple[Item, Outcome]], *, batch: bool
+) -> None:
+    """Record how executions ended, or when they are tried again, and which of their steps were not reached.
+
+    Args:
+        batch: an execution that is to be tried again leaves this run, for a single run of its own.
+    """
     now = utc_now()
     rows = [
         {
-            "b_id": item.execution_id,
-            "b_dispatch_no": item.dispatch_no,
-            "b_status": outcome.status,
-            "b_result": outcome.result,
-            "b_error_message": outcome.error_message,
-            "b_error_code": outcome.error_code,
-            "b_due_at": outcome.due_at or now,
-            "b_completed_at": now if outcome.due_at is None else None,
+            "id": item.execution_id,
+            "dispatch_no": item.dispatch_no,
+            "status": outcome.status,
+            "result": outcome.result,
+            "error_message": outcome.error_message,
+            "error_code": outcome.error_code,
+            "due_at": outcome.due_at or now,
+            "completed_at": now if outcome.due_at is None else None,
         }
         for item, outcome in outcomes
     ]
-    await (await session.connection()).execute(statement, rows)
-    skipped = [
-        _step_row(item, step)
-        | {
-            "status": Status.SKIPPED,
-            "completed_at": now,
-            "error_message": f"not reached: {item.failed_step.identifier if item.failed_step else 'execution'} "
-            f"{outcome.status.lower()}",
-        }
-        for item, outcome in outcomes
-        if outcome.due_at is None
-        for step in item.left()
-    ]
-    await _write_steps(session, skipped)
+    await update_rows(session, _EXECUTIONS, rows, keys=("id", "dispatch_no"))
+    leaving = [item.execution_id for item, outcome in outcomes if batch and outcome.due_at]
+    if leaving:
+        await session.execute(
+            update(Execution).where(Execution.id.in_(leaving)).values(flow_run_id=None, batch=False)
+        )
+    await _write_steps(session, [_skipped_row(item, step, outcome) for item, outcome in outcomes
+                                 if outcome.due_at is None for step in item.left()])  # fmt: skip
 
 
-_OUTCOME_COLUMNS = ("status", "result", "error_message", "error_code", "due_at", "completed_at")
+def _skipped_row(item: Item, step: PlannedStep, outcome: Outcome) -> Json:
+    cause = item.failed_step.identifier if item.failed_step else "the execution"
+    return _step_row(item, step) | {
+        "status": Status.SKIPPED,
+        "completed_at": utc_now(),
+        "error_message": f"not reached: {cause} {outcome.status.lower()}",
+    }
 
 
 def _step_status(error: StepError | None) -> Status:
@@ -178,28 +177,22 @@ def _log_row(item: Item, step: PlannedStep, flow_run_id: UUID, line: LogLine) ->
     }
 
 
+_UPSERT_STEP = "ON CONFLICT (execution_id, identifier) DO UPDATE SET " + ", ".join(
+    f'"{name}" = excluded."{name}"'
+    for name in _STEPS.c.keys()  # noqa: SIM118 (a column collection, not a dict)
+    if name not in ("id", "execution_id", "identifier", "step_id", "project_id", "order")
+)
+
+
 async def _write_steps(session: AsyncSession, rows: Sequence[Json]) -> None:
-    if not rows:
-        return
-    statement = insert(_STEPS)
-    new = statement.excluded
-    columns = [name for name in rows[0] if name not in ("execution_id", "identifier")]
-    upsert = statement.on_conflict_do_update(
-        index_elements=[_STEPS.c.execution_id, _STEPS.c.identifier], set_={name: new[name] for name in columns}
-    )
-    await (await session.connection()).execute(upsert, list(rows))
-
-
-async def _write_logs(session: AsyncSession, rows: Sequence[Json]) -> None:
-    if rows:
-        await (await session.connection()).execute(insert(_LOGS), list(rows))
+    await insert_rows(session, _STEPS, rows, _UPSERT_STEP)
 
 
 async def _write_effects(session: AsyncSession, effects: Sequence[Base]) -> None:
     """Rows that steps left; one that is there already (the step ran before) is kept as it is."""
     for model, several in groupby(effects, key=type):
-        await (await session.connection()).execute(
-            insert(model).on_conflict_do_nothing(), [_values(row) for row in several]
+        await insert_rows(
+            session, cast(Table, inspect(model).local_table), [_values(row) for row in several], "ON CONFLICT DO NOTHING"
         )
 
 

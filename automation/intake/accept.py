@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.catalog import definitions
 from automation.database import Database
-from automation.intake.create import Started, Wanted, create_executions
+from automation.intake.create import Started, Wanted, create_executions, runs_in_batch
 from automation.intake.events import IncomingEvent
 from automation.models import Event, Execution, Project, Trigger, Workflow, utc_now
 from automation.settings import Settings
@@ -192,6 +192,7 @@ async def _trigger(
                 trigger_type=trigger.trigger_type,
                 trigger_data=event.data,
                 event_type=event.type,
+                batch=runs_in_batch(workflow.kind, workflow.config),
                 version=event.version,
                 occurred_at=event.occurred_at,
             )

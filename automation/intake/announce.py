@@ -51,5 +51,5 @@ async def announce(client: PrefectClient, answers: Sequence[Accepted]) -> None:
         return
     try:
         await client.request("POST", "/events", json=events)
-    except Exception as error:  # noqa: BLE001 (whatever it is, the dispatcher does it then)
+    except Exception as error:
         log.warning("Prefect took no event (%s); the dispatcher starts its executions instead.", error)

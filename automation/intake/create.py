@@ -16,7 +16,7 @@ from automation.models import Execution, Json, Status, Workflow, utc_now
 from automation.settings import Settings
 
 WORK_CHANNEL = "automation_work"
-"""NOTIFY channel that wakes the dispatcher when something may be due."""
+"""NOTIFY channel that says that work of a kind (the payload; empty for all) may be due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Wanted:
     event_type: str = ""
     version: int | None = None
     event_count: int = 1
+    batch: bool = False
     id: UUID = field(default_factory=uuid4)
     at_once: bool = False
 
@@ -83,7 +84,8 @@ async def create_executions(
         started |= dict.fromkeys(ids, execution)
     await _supersede_retrying(session, rows, {one.id for one in started.values()})
     await _flush(session, [one for one, _ in merged], now)
-    await session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": WORK_CHANNEL})
+    for kind in sorted({one.kind for one in wanted}):
+        await session.execute(select(func.pg_notify(WORK_CHANNEL, kind)))
     return started
 
 
@@ -123,6 +125,13 @@ async def start_workflow(
     if execution_id and (known := await session.get(Execution, execution_id)):
         return Started(known.id, known.workflow_id, known.kind, known.status)
     return (await create_executions(session, [wanted], settings))[wanted.id]
+
+
+def runs_in_batch(kind: str, config: Json) -> bool:
+    """Whether batch runs carry a workflow's executions: its `config.run_mode`, else its kind's default."""
+    definition = definitions().get(kind)
+    default = definition.run_mode if definition else "single"
+    return bool(config.get("run_mode", default) == "batch")
 
 
 def newer(version: int | None, at: datetime, than_version: int | None, than_at: datetime) -> bool:
@@ -192,6 +201,7 @@ def _row(one: Wanted, now: datetime, due_at: datetime) -> Json:
         "project_id": one.project_id,
         "kind": one.kind,
         "key": one.key,
+        "batch": one.batch,
         "status": Status.PENDING,
         "created_at": now,
         "due_at": due_at,

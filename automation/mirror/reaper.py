@@ -12,6 +12,7 @@ from prefect.states import Cancelled, Crashed
 from sqlalchemy import and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from automation.catalog import definitions
 from automation.database import Database
 from automation.models import FlowRun, utc_now
 from automation.settings import Settings
@@ -19,6 +20,7 @@ from automation.settings import Settings
 log = logging.getLogger(__name__)
 
 _HELD = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
+_HELD_NAMES = [state.value for state in _HELD]
 
 
 async def reap(database: Database, client: PrefectClient, settings: Settings) -> int:
@@ -30,11 +32,12 @@ async def reap(database: Database, client: PrefectClient, settings: Settings) ->
         lost = await _lost(session, settings)
     ended = 0
     for row_id, prefect_id in lost:
-        ended += await _end(database, client, row_id, prefect_id)
+        ended += await _end(database, client, settings, row_id, prefect_id)
     return ended
 
 
 async def _lost(session: AsyncSession, settings: Settings) -> list[tuple[UUID, UUID]]:
+    """Runs whose lease ran out, and those that never took one; strangers' flows take none once they run."""
     now = utc_now()
     query = (
         select(FlowRun.id, FlowRun.prefect_id)
@@ -44,8 +47,11 @@ async def _lost(session: AsyncSession, settings: Settings) -> list[tuple[UUID, U
             or_(
                 FlowRun.lease_until < now,
                 and_(
-                    FlowRun.state == "PENDING",
-                    FlowRun.claimed_at.is_(None),
+                    FlowRun.lease_until.is_(None),
+                    or_(
+                        FlowRun.state == "PENDING",
+                        and_(FlowRun.state.in_(_HELD_NAMES), FlowRun.kind.in_(definitions())),
+                    ),
                     FlowRun.state_at < now - timedelta(seconds=settings.pending_seconds),
                 ),
             ),
@@ -56,13 +62,19 @@ async def _lost(session: AsyncSession, settings: Settings) -> list[tuple[UUID, U
     return [(id_, prefect_id) for id_, prefect_id in (await session.execute(query)).tuples() if prefect_id]
 
 
-async def _end(database: Database, client: PrefectClient, row_id: UUID, prefect_id: UUID) -> bool:
+async def _end(
+    database: Database, client: PrefectClient, settings: Settings, row_id: UUID, prefect_id: UUID
+) -> bool:
+    """Crash a run, unless a process took it a moment ago and has yet to renew the lease of the one before."""
     try:
         run = await client.read_flow_run(prefect_id)
     except ObjectNotFound:
         return False  # the mirror notes that it vanished
     if run.state is None or run.state.type not in _HELD:
         await _forget_lease(database, row_id)
+        return False
+    patience = settings.pending_seconds if run.state.is_pending() else settings.lease_seconds
+    if utc_now() - run.state.timestamp < timedelta(seconds=patience):
         return False
     state: State[Any] = Cancelled() if run.state.is_cancelling() else Crashed(message="Its worker is gone (lease expired).")
     await client.set_flow_run_state(prefect_id, state, force=True)

@@ -48,6 +48,7 @@ async def _settle(session: AsyncSession, execution: Execution, *, cancelled: boo
         else:
             execution.status = Status.RETRYING
             execution.flow_run_id = None
+            execution.batch = False
             execution.due_at = utc_now() + delay
             execution.error_message, execution.error_code = lost, WorkerLostError.code
     await session.flush()

@@ -16,7 +16,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun as PrefectRun
 from prefect.client.schemas.sorting import FlowRunSort
-from sqlalchemy import delete, exists, or_, select, update
+from sqlalchemy import and_, delete, exists, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -27,6 +27,8 @@ OVERLAP = timedelta(seconds=60)
 """How far a window reaches back behind the last one: clocks differ, and commits come out of order."""
 ORPHAN_AFTER = timedelta(minutes=5)
 _PAGE = 200
+_SHORT = 50
+"""Characters of a kind or a state's name that we keep; strangers' flows may call theirs what they like."""
 
 Runs = list[PrefectRun]
 
@@ -89,7 +91,8 @@ async def store(session: AsyncSession, runs: Iterable[PrefectRun], kinds: dict[U
         row = known.get(run.id) or known.get(run.idempotency_key)
         values = _values(run)
         if row is None:
-            unknown.append({"id": uuid4(), "kind": kinds.get(run.flow_id, ""), "prefect_id": run.id, **values})
+            kind = kinds.get(run.flow_id, "")[:_SHORT]
+            unknown.append({"id": uuid4(), "kind": kind, "prefect_id": run.id, **values})
         elif any(getattr(row, name) != value for name, value in values.items()) or row.prefect_id is None:
             row.prefect_id = run.id
             row.logs_done = row.logs_done and row.ended_at == values["ended_at"]
@@ -102,18 +105,24 @@ async def store(session: AsyncSession, runs: Iterable[PrefectRun], kinds: dict[U
 
 
 async def _known(session: AsyncSession, runs: Sequence[PrefectRun]) -> dict[Any, FlowRun]:
+    """Our rows of these runs by Prefect's id, or, while we have not been told that, by the dispatcher's key.
+
+    Prefect's keys are unique within a flow only; a stranger's run may have any.
+    """
     ids = [run.id for run in runs]
     keys = [run.idempotency_key for run in runs if run.idempotency_key]
     query = (
         select(FlowRun)
-        .where(or_(FlowRun.prefect_id.in_(ids), FlowRun.idempotency_key.in_(keys)))
+        .where(
+            or_(
+                FlowRun.prefect_id.in_(ids),
+                and_(FlowRun.prefect_id.is_(None), FlowRun.idempotency_key.in_(keys)),
+            )
+        )
         .order_by(FlowRun.id)
         .with_for_update()
     )
-    known: dict[Any, FlowRun] = {}
-    for row in (await session.execute(query)).scalars():
-        known |= {name: row for name in (row.prefect_id, row.idempotency_key) if name is not None}
-    return known
+    return {row.prefect_id or row.idempotency_key: row for row in (await session.execute(query)).scalars()}
 
 
 def _values(run: PrefectRun) -> dict[str, Any]:
@@ -121,10 +130,9 @@ def _values(run: PrefectRun) -> dict[str, Any]:
     return {
         "name": run.name,
         "state": run.state.type.value,
-        "state_name": run.state.name or "",
+        "state_name": (run.state.name or "")[:_SHORT],
         "state_at": run.state.timestamp,
         "ended_at": (run.end_time or run.state.timestamp) if run.state.is_final() else None,
-        "idempotency_key": run.idempotency_key,
     }
 
 

@@ -34,7 +34,8 @@ class Execution(WithId, Base):
     `key` names what must not be worked on twice at once (a page, a project): executions of one workflow and
     key never overlap, and while one of them waits a newer event replaces its data instead of queueing up
     behind it. `dispatch_no` rises whenever the execution is handed to a flow run; a process that writes
-    under an older number writes nothing.
+    under an older number writes nothing. `batch` says that a batch run takes it; what is retried, redriven or
+    started by hand leaves the batch for a single run of its own.
     """
 
     __tablename__ = "workflow_executions"
@@ -61,6 +62,20 @@ class Execution(WithId, Base):
             "due_at",
             postgresql_where=text("status IN ('PENDING', 'RETRYING') AND flow_run_id IS NULL"),
         ),
+        # the same, project by project: what single runs take, and what batch runs take
+        Index(
+            "ix_workflow_executions_single_turns",
+            text("coalesce(project_id, '')"),
+            "due_at",
+            postgresql_where=text("status IN ('PENDING', 'RETRYING') AND flow_run_id IS NULL AND NOT batch"),
+        ),
+        Index(
+            "ix_workflow_executions_batch_turns",
+            "kind",
+            text("coalesce(project_id, '')"),
+            "due_at",
+            postgresql_where=text("status = 'PENDING' AND flow_run_id IS NULL AND batch"),
+        ),
         # everything unfinished; small however long the history is
         Index(
             "ix_workflow_executions_open",
@@ -78,6 +93,7 @@ class Execution(WithId, Base):
     project_id: Mapped[str | None] = mapped_column(String(128))
     kind: Mapped[str] = mapped_column(String(50))
     key: Mapped[str | None] = mapped_column(String(300))
+    batch: Mapped[bool] = mapped_column(default=False)
     status: Mapped[str] = mapped_column(String(20), default=Status.PENDING)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     due_at: Mapped[datetime] = mapped_column(default=utc_now)

@@ -32,6 +32,8 @@ class FlowRun(WithId, Base):
     kind: Mapped[str] = mapped_column(String(50))
     mode: Mapped[str] = mapped_column(String(10), default="single")
     name: Mapped[str] = mapped_column(default="")
+    accepts: Mapped[bool] = mapped_column(default=True)
+    """Whether a batch run still takes new executions; False from just before its last look at the queue."""
     state: Mapped[str] = mapped_column(String(20), default="NEW")
     state_name: Mapped[str] = mapped_column(String(50), default="")
     state_at: Mapped[datetime | None]

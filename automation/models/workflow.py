@@ -23,6 +23,8 @@ class Workflow(WithId, WithTimes, Base):
     trigger_type: Mapped[str] = mapped_column(String(50))
     is_active: Mapped[bool] = mapped_column(default=True)
     config: Mapped[Json] = mapped_column(default=dict)
+    version: Mapped[int] = mapped_column(default=1)
+    """Rises with every change of the workflow or its steps, by whomever (triggers in the database)."""
 
     steps: Mapped[list["WorkflowStep"]] = relationship(
         order_by="WorkflowStep.order, WorkflowStep.identifier", lazy="raise", cascade="all, delete-orphan"

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from automation.runtime.releases import list_files, read_release
 
 _REQUIRED = ("index.html", "404.html")
+_SHOWN = 100  # characters of a dead link that a message shows
 # What a page cannot do without; a dead link that somebody put into a page must not stop the next publish.
 _VITAL = {("link", "href"), ("script", "src")}
 _LINKS = _VITAL | {("a", "href"), ("img", "src"), ("source", "src"), ("video", "src"), ("video", "poster"),
@@ -49,7 +50,7 @@ def check_release(folder: Path) -> Health:
             faults.append(f"{path} has changed since the release was made")
     warnings: list[str] = []
     for page, link, vital in _dead_links(folder, set(release.files)):
-        (faults if vital else warnings).append(f"{page}: {link!r} leads nowhere")
+        (faults if vital else warnings).append(f"{page}: {link[:_SHOWN]!r} leads nowhere")
     return Health(faults, warnings)
 
 

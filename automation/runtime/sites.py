@@ -103,7 +103,7 @@ def _not_found(release: Path | None) -> Response:
 def _with_slash(name: str, request: Request) -> Response:
     """To the folder's own address, relative, so that it holds behind a proxy under any path."""
     query = f"?{request.url.query}" if request.url.query else ""
-    return RedirectResponse(f"./{quote(name)}/{query}", 307)
+    return RedirectResponse(f"./{quote(name, safe='@')}/{query}", 307)
 
 
 def main() -> None:

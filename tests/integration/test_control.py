@@ -41,6 +41,7 @@ async def write(database: Database, workflow_id: UUID, status: Status) -> UUID:
         attempt=6,
         lost_count=2,
         dispatch_no=6,
+        batch=True,
         flow_run_id=run.id,
         cancel_requested_at=ended if status is Status.CANCELLED else None,
     )
@@ -71,8 +72,9 @@ async def test_a_retry_starts_the_policy_anew_and_keeps_the_checkpoints(
 
     stored = await read(database, id_)
     assert stored.status == Status.RETRYING
+    assert not stored.batch
     assert abs(stored.due_at - utc_now()) < timedelta(seconds=10)
-    assert stored.flow_run_id is stored.completed_at is stored.cancel_requested_at is None
+    assert (stored.flow_run_id, stored.completed_at, stored.cancel_requested_at) == (None, None, None)
     assert (stored.error_message, stored.error_code) == ("", "")
     assert (stored.attempt, stored.lost_count, stored.dispatch_no) == (0, 0, 6)
     async with database.transaction() as session:

@@ -92,8 +92,8 @@ def element_id(text: str, limit: int = 100) -> str:
 def minified(page: str) -> str:
     """A document made by `h` without what a browser does not need; its elements and texts stay the same.
 
-    The minifier writes `<` for `&lt;` inside title and textarea. That is correct HTML, but one careless reader
-    away from markup, so it never sees what is in these two.
+    The minifier writes `<` for `&lt;` inside title and textarea. That is correct HTML, but one careless
+    reader away from markup, so it never sees what is in these two.
     """
     mark = hashlib.sha256(page.encode()).hexdigest()  # a text that no page can hold
     hidden: list[str] = []

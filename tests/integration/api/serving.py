@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -95,19 +94,19 @@ class Api:
 @asynccontextmanager
 async def serve(services: Services) -> AsyncIterator[Api]:
     """An API on a free port of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(create_app(services), log_config=None, lifespan="off", ws="none")
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/automation/"
+    config = uvicorn.Config(create_app(services), port=0, log_config=None, lifespan="off", ws="none")
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
+        await asyncio.sleep(0.01)
+    _, port = server.servers[0].sockets[0].getsockname()
+    url = f"http://127.0.0.1:{port}/api/automation/"
+    try:
         async with AsyncClient(base_url=url, headers={"Authorization": f"Bearer {KEY}"}) as client:
-            while not server.started:
-                await asyncio.sleep(0.01)
-            try:
-                yield Api(url, client, services)
-            finally:
-                server.should_exit = True
-                await serving
+            yield Api(url, client, services)
+    finally:
+        server.should_exit = True
+        await serving
 
 
 def page_event(project_id: str = "p1", page_id: str = "home", **more: Any) -> dict[str, Any]:

@@ -21,7 +21,8 @@ async def test_an_event_is_accepted_and_names_the_executions_it_started(api: Api
     [execution] = event["executions"]
     assert execution["status"] == "PENDING"
     detail = (await api.get(f"executions/{execution['id']}/")).json()
-    assert (detail["workflow_id"], detail["kind"], detail["key"]) == (execution["workflow_id"], "auto-save", "home")
+    assert detail["workflow_id"] == execution["workflow_id"]
+    assert (detail["kind"], detail["key"]) == ("auto-save", "home")
 
 
 async def test_an_event_without_an_id_gets_one(api: Api) -> None:
@@ -79,7 +80,9 @@ async def test_more_than_500_events_at_once_are_refused(api: Api) -> None:
     assert "500" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../p", "a\\b", "a\x00b", "x" * 129, "a\nb", 7, None, []])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "../p", "a\\b", "a\x00b", "x" * 129, "a\nb", 7, None, []]
+)
 async def test_a_project_or_page_id_that_is_no_plain_name_is_refused(api: Api, name: Any) -> None:
     project = await api.post("events/", page_event(project_id=name))
     page = await api.post("events/", page_event(page_id=name))
@@ -89,7 +92,7 @@ async def test_a_project_or_page_id_that_is_no_plain_name_is_refused(api: Api, n
 
 
 async def test_names_of_any_script_and_hostile_looking_text_are_kept_as_they_are(api: Api) -> None:
-    event = page_event(project_id="projet-é'; DROP TABLE events; --", page_id="<b>页</b>")
+    event = page_event(project_id="projet-é'; DROP TABLE events; --", page_id="<b>页<b>")
     event["data"]["page"]["name"] = '"\'; --\r\n<script>'
 
     [answer] = (await api.post("events/", event)).json()["events"]
@@ -150,7 +153,9 @@ ODD = [
 
 
 @pytest.mark.parametrize("more", ODD, ids=range(len(ODD)))
-async def test_odd_events_are_accepted_or_refused_and_never_an_error_of_ours(api: Api, more: dict[str, Any]) -> None:
+async def test_an_odd_event_is_accepted_or_refused_but_never_an_error_of_ours(
+    api: Api, more: dict[str, Any]
+) -> None:
     answer = await api.post("events/", page_event(**more))
 
     assert answer.status_code in (202, 422)
@@ -164,12 +169,14 @@ async def test_a_sender_cannot_make_an_event_that_is_newer_than_now(api: Api) ->
     assert stored.occurred_at <= stored.created_at
 
 
-@pytest.mark.parametrize("number", [2**63, 2**70, -1, 1.5, True, "7", None, 10**300])
-async def test_a_version_of_any_kind_is_accepted(api: Api, number: Any) -> None:
-    event = page_event()
-    event["data"]["page"]["version"] = number if not isinstance(number, int) or abs(number) < 2**63 else float(number)
+@pytest.mark.parametrize(
+    "number", ["9223372036854775808", "1e300", "9" * 300, "-1", "1.5", "true", '"7"', "null"]
+)
+async def test_a_version_of_any_kind_is_accepted(api: Api, number: str) -> None:
+    page = f'{{"id": "home", "version": {number}}}'
+    body = f'{{"type": "page.updated", "data": {{"project_id": "p1", "page": {page}}}}}'
 
-    assert (await api.post("events/", event)).status_code == 202
+    assert (await api.client.post("events/", content=body)).status_code == 202
 
 
 async def test_the_answer_to_a_publish_does_not_wait_for_prefect(api: Api) -> None:

@@ -117,15 +117,21 @@ async def test_an_execution_is_shown_with_trigger_steps_and_flow_run(api: Api) -
         error_code="VALIDATION_ERROR",
         result={"steps": {}},
     )
-    common = {"execution_id": id_, "started_at": begun, "duration_ms": 12.5}
+    compile_pages = StepExecution(
+        execution_id=id_,
+        identifier="a",
+        step_type="COMPILE_PAGES",
+        order=1,
+        status=Status.FAILED,
+        started_at=begun,
+        duration_ms=12.5,
+        result={"pages": 0},
+        error_message="no pages",
+    )
+    skipped = {"identifier": "b", "step_type": "DEPLOY", "order": 2, "status": Status.SKIPPED}
+    deploy = StepExecution(execution_id=id_, **skipped)
     async with api.database.transaction() as session:
-        session.add_all([
-            StepExecution(identifier="b", step_type="DEPLOY", order=2, status=Status.SKIPPED, execution_id=id_),
-            StepExecution(
-                identifier="a", step_type="COMPILE_PAGES", order=1, status=Status.FAILED, error_message="no pages",
-                result={"pages": 0}, **common,
-            ),
-        ])  # fmt: skip
+        session.add_all([deploy, compile_pages])
 
     answer = (await api.get(f"executions/{id_}/")).json()
 
@@ -171,11 +177,8 @@ async def log_of(api: Api, count: int) -> UUID:
     id_ = await api.execution(await api.workflow())
     begin = utc_now() - timedelta(hours=1)
     async with api.database.transaction() as session:
-        session.add(
-            StepExecution(
-                execution_id=id_, identifier="save-to-runtime", step_type="SAVE_TO_RUNTIME", order=1, status="RUNNING"
-            )
-        )
+        step = {"identifier": "save-to-runtime", "step_type": "SAVE_TO_RUNTIME", "order": 1}
+        session.add(StepExecution(execution_id=id_, status=Status.RUNNING, **step))
         session.add_all(
             ExecutionLog(
                 execution_id=id_,

@@ -21,8 +21,8 @@ async def test_the_list_shows_workflows_newest_first_without_their_steps(api: Ap
     assert [one["id"] for one in answer["results"]] == [str(second), str(first)]
     assert (answer["next"], answer["previous"]) == (None, None)
     assert set(answer["results"][0]) == {
-        "id", "name", "description", "project_id", "kind", "trigger_type", "is_active", "config", "created_at",
-        "updated_at",
+        "id", "name", "description", "project_id", "kind", "trigger_type", "is_active", "config",
+        "created_at", "updated_at",
     }  # fmt: skip
 
 
@@ -55,7 +55,8 @@ async def test_a_workflow_is_shown_with_its_steps_in_order_and_its_triggers(api:
 
     answer = (await api.get(f"workflows/{id_}/")).json()
 
-    assert [one["step_type"] for one in answer["steps"]] == ["VALIDATE_PAGE", "SAVE_TO_RUNTIME", "LOG_ACTIVITY"]
+    steps = [one["step_type"] for one in answer["steps"]]
+    assert steps == ["VALIDATE_PAGE", "SAVE_TO_RUNTIME", "LOG_ACTIVITY"]
     assert set(answer["steps"][0]) == {
         "id", "identifier", "step_type", "order", "depends_on", "config", "conditions", "is_required",
     }  # fmt: skip

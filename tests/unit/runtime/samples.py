@@ -41,7 +41,8 @@ def configs(text: str) -> dict[str, Json]:
         "Gallery": {"title": text, "images": [picture, text], "columns": text},
         "Video": {"src": text, "poster": text, "title": text, "caption": text, "captions": text},
         "Audio": {"src": text, "title": text, "caption": text},
-        "Table": {"caption": text, "columns": [text, {"key": text, "label": text}], "rows": [[text], {text: text}]},
+        "Table": {"caption": text, "columns": [text, {"key": text, "label": text}],
+                  "rows": [[text], {text: text}]},
         "Chart": {"title": text, "chartType": text, "labels": [text, text], "datasets": [
             {"label": text, "data": [1, text]}, {"label": text, "data": [3, -2]}]},
         "List": {"title": text, "items": [text, {**link, "items": [link]}], "type": text},

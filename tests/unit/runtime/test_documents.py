@@ -12,11 +12,35 @@ from tests.unit.runtime.samples import component, configs, page
 
 rubbish = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-        st.sampled_from(["id", "route", "name", "config", "components", "children", "position", "type", "fields",
-                         "x", "y", "width", "height", "styles", "version"]) | st.text(), inner, max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "id",
+                    "route",
+                    "name",
+                    "config",
+                    "components",
+                    "children",
+                    "position",
+                    "type",
+                    "fields",
+                    "x",
+                    "y",
+                    "width",
+                    "height",
+                    "styles",
+                    "version",
+                ]
+            )
+            | st.text(),
+            inner,
+            max_size=6,
+        )
+    ),
     max_leaves=30,
-)  # fmt: skip
+)
 
 
 def test_a_page_with_every_component_type_is_fine() -> None:
@@ -44,13 +68,15 @@ def test_keys_that_we_do_not_know_are_welcome() -> None:
         ({"x": 8, "y": 0, "width": 6, "height": 1}, "position: x + width must be at most 12, is 8 + 6"),
         ({"x": 0, "y": -1, "width": 6, "height": 1}, "position.y: must be 0..10000, is -1"),
         ({"x": 0, "y": 0, "width": 0, "height": 1}, "position.width: must be 1..12, is 0"),
-        ({"x": "left", "y": 0, "width": 1, "height": 1},
-         "position.x: must be a valid integer, unable to parse string as an integer, is 'left'"),
+        (
+            {"x": "left", "y": 0, "width": 1, "height": 1},
+            "position.x: must be a valid integer, unable to parse string as an integer, is 'left'",
+        ),
         ({"x": 0, "y": 0, "width": 1}, "position.height: is missing"),
         ({"x": True, "y": 0, "width": 1, "height": 1}, "position.x: must be a whole number, is true"),
         ([], "position: must be a valid dictionary or instance of Position, is a list"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_position_names_component_field_and_value(position: Any, fault: str) -> None:
     hero = {"id": "hero", "type": "Header", "position": position}
     assert check_page(page(hero)) == [f"component 'hero' (Header): {fault}"]
@@ -118,9 +144,33 @@ def test_a_document_of_more_than_a_megabyte_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "route",
-    ["about", "", "//", "/a//b", "/../x", "/a/../b", "/a/.", "/.git", "/a b", "/a\nb", "/a\x00", "/a\\b", "/a%2e", "/<b>",
-     "/assets", "/Assets/x", "/index.html", "/a/index.html", "/404.html", "/" + "a" * 61, "/a" * 300, None, 7, ["/"]],
-)  # fmt: skip
+    [
+        "about",
+        "",
+        "//",
+        "/a//b",
+        "/../x",
+        "/a/../b",
+        "/a/.",
+        "/.git",
+        "/a b",
+        "/a\nb",
+        "/a\x00",
+        "/a\\b",
+        "/a%2e",
+        "/<b>",
+        "/assets",
+        "/Assets/x",
+        "/index.html",
+        "/a/index.html",
+        "/404.html",
+        "/" + "a" * 61,
+        "/a" * 300,
+        None,
+        7,
+        ["/"],
+    ],
+)
 def test_a_route_that_is_no_plain_path_is_refused_whatever_is_checked(route: Any) -> None:
     bad = {**page(), "route": route}
     for switches in ({}, {"check_components": False, "validate_json": False}):

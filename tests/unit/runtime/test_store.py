@@ -185,7 +185,7 @@ def test_a_failing_save_leaves_the_old_page_and_no_temporary_file(tmp_path: Path
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"id": "home"}', b"\xff"])
-def test_a_damaged_file_is_named_in_the_error_and_healed_by_the_next_save(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_file_is_named_and_healed_by_the_next_save(tmp_path: Path, damage: bytes) -> None:
     save(tmp_path, page("one"), 5)
     page_file(tmp_path, "shop", "home").write_bytes(damage)
     with pytest.raises(ValidationError, match=r"home\.json is damaged"):

@@ -54,8 +54,11 @@ def test_components_follow_each_other_row_by_row_for_small_screens_and_screen_re
 
 
 def test_a_header_is_the_heading_of_its_page_and_there_is_only_one() -> None:
-    html = render(component("Header", {"title": "Un"}), component("Header", {"title": "Deux"}) | {"id": "second"},
-                  component("Text", {"content": "Trois", "variant": "h1"}))  # fmt: skip
+    html = render(
+        component("Header", {"title": "Un"}),
+        component("Header", {"title": "Deux"}) | {"id": "second"},
+        component("Text", {"content": "Trois", "variant": "h1"}),
+    )
     assert "<h1>Un</h1>" in html
     assert "<h2>Deux</h2>" in html
     assert "<h2>Trois</h2>" in html
@@ -80,16 +83,27 @@ def test_formatted_text_keeps_its_format() -> None:
 
 
 def test_a_form_binds_labels_and_says_what_is_required() -> None:
-    html = render(component("Form", {
-        "fields": [
-            {"name": "email", "type": "email", "label": "Courriel", "required": True},
-            {"name": "size", "type": "select", "label": "Taille", "options": ["S", {"value": "m", "label": "M"}]},
-            {"name": "news", "type": "checkbox", "label": "Lettre"},
-            {"name": "pay", "type": "radio", "label": "Paiement", "options": ["Carte", "Virement"]},
-            {"name": "note", "type": "textarea", "label": "Note"},
-        ],
-        "submitText": "Commander", "successMessage": "C’est noté",
-    }))  # fmt: skip
+    html = render(
+        component(
+            "Form",
+            {
+                "fields": [
+                    {"name": "email", "type": "email", "label": "Courriel", "required": True},
+                    {
+                        "name": "size",
+                        "type": "select",
+                        "label": "Taille",
+                        "options": ["S", {"value": "m", "label": "M"}],
+                    },
+                    {"name": "news", "type": "checkbox", "label": "Lettre"},
+                    {"name": "pay", "type": "radio", "label": "Paiement", "options": ["Carte", "Virement"]},
+                    {"name": "note", "type": "textarea", "label": "Note"},
+                ],
+                "submitText": "Commander",
+                "successMessage": "C’est noté",
+            },
+        )
+    )
     email = next(one for one in elements(html, "input") if one["name"] == "email")
     assert (email["type"], "required" in email) == ("email", True)
     assert (
@@ -111,8 +125,13 @@ def test_a_field_of_its_own_inside_a_form_belongs_to_it() -> None:
 
 
 def test_tabs_work_without_a_script() -> None:
-    html = render(component("Tabs", {"tabs": [{"label": "Un", "content": "A"}, {"label": "Deux", "content": "B"}]},
-                            children=[component("Text", {"content": "C"}), component("Divider")]))  # fmt: skip
+    html = render(
+        component(
+            "Tabs",
+            {"tabs": [{"label": "Un", "content": "A"}, {"label": "Deux", "content": "B"}]},
+            children=[component("Text", {"content": "C"}), component("Divider")],
+        )
+    )
     first, second = elements(html, "input")
     assert first["name"] == second["name"]
     assert ("checked" in first, "checked" in second) == (True, False)
@@ -173,9 +192,14 @@ def test_a_calendar_is_a_table_of_its_month_with_its_events() -> None:
 
 @pytest.mark.parametrize(
     ("config", "month"),
-    [({}, "January 2026"), ({"year": 2027, "month": 3}, "March 2027"), ({"month": "2026-13"}, "January 2026"),
-     ({"events": [{"date": "2025-06-01", "title": "x"}]}, "June 2025"), ({"date": "9999-12-31"}, "December 9999")],
-)  # fmt: skip
+    [
+        ({}, "January 2026"),
+        ({"year": 2027, "month": 3}, "March 2027"),
+        ({"month": "2026-13"}, "January 2026"),
+        ({"events": [{"date": "2025-06-01", "title": "x"}]}, "June 2025"),
+        ({"date": "9999-12-31"}, "December 9999"),
+    ],
+)
 def test_a_calendar_without_a_usable_month_takes_a_sensible_one(config: dict[str, Any], month: str) -> None:
     assert f"<caption>{month}</caption>" in render(component("Calendar", config), language="en")
 

@@ -32,7 +32,7 @@ routes = st.lists(st.from_regex(r"[a-z0-9][a-z0-9-]{0,8}", fullmatch=True), max_
         ("#top", "#top"),
         (PIXEL, None),
     ],
-)  # fmt: skip
+)
 def test_links_that_are_allowed(url: str, safe: str | None) -> None:
     assert safe_url(url) == safe
 
@@ -46,11 +46,36 @@ def test_small_images_may_stand_in_the_address() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["javascript:alert(1)", "JAVASCRIPT:alert(1)", " javascript:alert(1)", "java\tscript:alert(1)", "java\nscript:x",
-     "\x01javascript:x", "javascript\x00:x", "\u00a0javascript:x", "\u200bjavascript:x", "\u2028javascript:x",
-     "\ufeffjavascript:x", "java\u00adscript:x", "vbscript:x", "data:text/html,x", "file:///etc/passwd", "blob:x",
-     "view-source:javascript:x", "&#106;avascript:x", "jar:x", "\\\\evil.example", "", "  ", None, 3, [], {}, True],
-)  # fmt: skip
+    [
+        "javascript:alert(1)",
+        "JAVASCRIPT:alert(1)",
+        " javascript:alert(1)",
+        "java\tscript:alert(1)",
+        "java\nscript:x",
+        "\x01javascript:x",
+        "javascript\x00:x",
+        "\u00a0javascript:x",
+        "\u200bjavascript:x",
+        "\u2028javascript:x",
+        "\ufeffjavascript:x",
+        "java\u00adscript:x",
+        "vbscript:x",
+        "data:text/html,x",
+        "file:///etc/passwd",
+        "blob:x",
+        "view-source:javascript:x",
+        "&#106;avascript:x",
+        "jar:x",
+        "\\\\evil.example",
+        "",
+        "  ",
+        None,
+        3,
+        [],
+        {},
+        True,
+    ],
+)
 def test_addresses_that_are_refused(url: object) -> None:
     assert safe_url(url) is None
 
@@ -92,7 +117,11 @@ def test_a_page_below_the_root_finds_other_pages_and_its_files(minify: bool) -> 
     site = Site("Blog", "fr", (("/", "Accueil"), ("/about", "Infos"), ("/blog/2026", "2026")))
     html = render_page(load_page(one), site=site, minify=minify)
     assert [link["href"] for link in elements(html, "a")] == [
-        "../../", "../../about/", "../../blog/2026/#une", "/ailleurs", "https://x.example",
-    ]  # fmt: skip
+        "../../",
+        "../../about/",
+        "../../blog/2026/#une",
+        "/ailleurs",
+        "https://x.example",
+    ]
     assert elements(html, "link")[0]["href"] == "../../assets/site.css"
     assert elements(html, "script")[0]["src"] == "../../assets/site.js"

@@ -51,22 +51,49 @@ def test_a_page_without_a_theme_has_none() -> None:
 @pytest.mark.parametrize(
     ("value", "color"),
     [
-        ("#abc", "#aabbcc"), ("#AABBCC80", "#aabbcc80"), ("Navy", "#000080"), ("rgb(1, 2, 3)", "#010203"),
-        ("rgba(0, 0, 0, 0.5)", "#00000080"), ("rgba(300, 0, 0, .5)", "#ff000080"), ("hsl(0, 100%, 50%)", "#ff0000"),
+        ("#abc", "#aabbcc"),
+        ("#AABBCC80", "#aabbcc80"),
+        ("Navy", "#000080"),
+        ("rgb(1, 2, 3)", "#010203"),
+        ("rgba(0, 0, 0, 0.5)", "#00000080"),
+        ("rgba(300, 0, 0, .5)", "#ff000080"),
+        ("hsl(0, 100%, 50%)", "#ff0000"),
         ("transparent", "#00000000"),
-        ("expression(alert(1))", None), ("url(x)", None), ("red;x:y", None), ("var(--x)", None), ("", None), (3, None),
-        (None, None), ("#ggg", None), ("#fff" * 100, None), ("rgb(1,2,3);}", None), ("red\n;", None),
+        ("expression(alert(1))", None),
+        ("url(x)", None),
+        ("red;x:y", None),
+        ("var(--x)", None),
+        ("", None),
+        (3, None),
+        (None, None),
+        ("#ggg", None),
+        ("#fff" * 100, None),
+        ("rgb(1,2,3);}", None),
+        ("red\n;", None),
     ],
-)  # fmt: skip
+)
 def test_only_colours_are_colours(value: object, color: str | None) -> None:
     assert css.color(value) == color
 
 
 @pytest.mark.parametrize(
     ("value", "length"),
-    [(8, "8px"), ("8", "8px"), ("1.5rem", "1.5rem"), ("50%", "50%"), (0, "0px"), (12.5, "12.5px"), ("-1px", None),
-     ("calc(1px)", None), ("1px;x", None), ("99999px", None), (True, None), ("1px 2px", None), ("١px", None)],
-)  # fmt: skip
+    [
+        (8, "8px"),
+        ("8", "8px"),
+        ("1.5rem", "1.5rem"),
+        ("50%", "50%"),
+        (0, "0px"),
+        (12.5, "12.5px"),
+        ("-1px", None),
+        ("calc(1px)", None),
+        ("1px;x", None),
+        ("99999px", None),
+        (True, None),
+        ("1px 2px", None),
+        ("١px", None),
+    ],
+)
 def test_only_lengths_are_lengths(value: object, length: str | None) -> None:
     assert css.length(value) == length
 
@@ -79,17 +106,30 @@ def test_padding_takes_up_to_four_lengths() -> None:
 
 @pytest.mark.parametrize(
     ("value", "family"),
-    [("Inter", "'Inter'"), ("'Open Sans', \"Lato\", sans-serif", "'Open Sans', 'Lato', sans-serif"),
-     ("Arial; color: red", None), ("a</style>", None), ("'", None), ("", None), ("url(x)", None), (None, None)],
-)  # fmt: skip
+    [
+        ("Inter", "'Inter'"),
+        ("'Open Sans', \"Lato\", sans-serif", "'Open Sans', 'Lato', sans-serif"),
+        ("Arial; color: red", None),
+        ("a</style>", None),
+        ("'", None),
+        ("", None),
+        ("url(x)", None),
+        (None, None),
+    ],
+)
 def test_only_names_are_fonts(value: object, family: str | None) -> None:
     assert css.font_family(value) == family
 
 
 def test_text_on_a_colour_is_the_more_readable_of_black_and_white() -> None:
     assert [css.readable_on(color) for color in ("white", "yellow", "#777", "navy", "black", "none")] == [
-        "#000", "#000", "#000", "#fff", "#fff", None,
-    ]  # fmt: skip
+        "#000",
+        "#000",
+        "#000",
+        "#fff",
+        "#fff",
+        None,
+    ]
 
 
 def test_element_ids_are_distinct_and_short() -> None:

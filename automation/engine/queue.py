@@ -1,0 +1,79 @@
+"""Taking waiting executions for a batch run, projects in turn. SQL only."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from automation.engine.claim import load_items
+from automation.engine.plan import Item
+from automation.models import Execution, FlowRun, Status, utc_now
+from automation.models.turns import turns
+
+_TURNS = turns(
+    waiting="w.status = 'PENDING' AND w.flow_run_id IS NULL AND w.batch AND w.kind = :kind",
+    allowed="""NOT EXISTS (
+        SELECT FROM workflow_executions AS other
+        WHERE other.workflow_id = w.workflow_id AND other.key = w.key AND other.status = 'RUNNING')""",
+)
+
+
+async def take(
+    session: AsyncSession, kind: str, flow_run_id: UUID, size: int, after: str
+) -> tuple[list[Item], str]:
+    """Take up to `size` due executions of a kind for a batch run; they are RUNNING afterwards.
+
+    Args:
+        after: the last project that was served; the turn goes on behind it.
+
+    Returns:
+        The items, and the project to go on behind; `""` when the turn is at its end.
+    """
+    found = await session.execute(_TURNS, {"kind": kind, "after": after, "size": size, "now": utc_now()})
+    rows = found.tuples().all()
+    if not rows:
+        return [], ""
+    locked = select(Execution.id).where(
+        Execution.id.in_([id_ for id_, _ in rows]),
+        Execution.status == Status.PENDING,
+        Execution.flow_run_id.is_(None),
+    )
+    ids = (await session.execute(locked.with_for_update(skip_locked=True))).scalars().all()
+    taken = await _begin(session, ids, flow_run_id)
+    return await load_items(session, taken), max(project for _, project in rows)
+
+
+async def _begin(session: AsyncSession, ids: Sequence[UUID], flow_run_id: UUID) -> Sequence[Execution]:
+    statement = (
+        update(Execution)
+        .where(Execution.id.in_(ids))
+        .values(
+            status=Status.RUNNING,
+            flow_run_id=flow_run_id,
+            dispatch_no=Execution.dispatch_no + 1,
+            attempt=Execution.attempt + 1,
+            started_at=func.coalesce(Execution.started_at, utc_now()),
+        )
+        .returning(Execution)
+        .execution_options(synchronize_session=False)
+    )
+    return (await session.execute(statement)).scalars().all()
+
+
+async def next_due(session: AsyncSession, kind: str, within: timedelta) -> datetime | None:
+    """When the next execution of a batch run is due, if that is soon; ix_workflow_executions_due."""
+    now = utc_now()
+    query = (
+        select(func.min(Execution.due_at))
+        .where(Execution.status.in_((Status.PENDING, Status.RETRYING)), Execution.flow_run_id.is_(None))
+        .where(Execution.due_at > now, Execution.due_at <= now + within)
+        .where(Execution.batch, Execution.kind == kind)
+    )
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def stop_accepting(session: AsyncSession, flow_run_id: UUID) -> None:
+    """From here on the dispatcher starts another run for what comes; this one looks once more, then ends."""
+    await session.execute(update(FlowRun).where(FlowRun.id == flow_run_id).values(accepts=False))

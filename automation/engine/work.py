@@ -1,0 +1,206 @@
+"""Executing items wave by wave, each wave one Prefect task run per step type, and recording what they did."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import lru_cache, partial
+from itertools import groupby
+from time import monotonic
+from typing import TypeVar, cast
+from uuid import UUID
+
+import sqlalchemy.exc
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from automation.catalog import step_type
+from automation.database import Database
+from automation.engine import claim as claims
+from automation.engine import record
+from automation.engine.plan import Item, PlannedStep
+from automation.engine.record import Outcome
+from automation.errors import CancelledError, SettingError, StepError
+from automation.models import utc_now
+from automation.settings import Settings, get_settings
+from automation.steps import StepBatch, StepContext, StepItem
+
+log = logging.getLogger(__name__)
+
+_OUTAGE = 60.0
+"""Seconds that the engine goes on trying to record what it did while the database does not answer."""
+
+_CHECKPOINT = 1.0
+"""Seconds of work of a batch that may wait to be recorded: a fast batch is recorded once, not wave by wave."""
+
+Ended = tuple[Item, PlannedStep, StepItem]
+T = TypeVar("T")
+
+
+class Work:
+    """The executions in the hands of one flow run, and its heartbeat."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings = settings
+        self.database = database
+        self.flow_run_id: UUID | None = None
+        self._working: dict[UUID, list[StepItem]] = {}
+        self.stopped: str | None = None
+
+    def stop(self, reason: str) -> None:
+        """Cancel everything that is under way, and begin no further step."""
+        self.stopped = reason
+        self._cancel(list(self._working), reason)
+
+    async def do(self, items: Sequence[Item], *, batch: bool = False) -> list[tuple[Item, Outcome]]:
+        """Run items to their ends: wave by wave whatever is ready, grouped by step type.
+
+        A single item is recorded step by step, for those who watch; a batch once a second and at its end.
+        """
+        unrecorded: list[Ended] = []
+        recorded_at = monotonic()
+        while pairs := [(item, step) for item in items for step in item.ready()]:
+            if self.stopped:
+                for item in items:
+                    item.error = item.error or CancelledError(self.stopped)
+                break
+            if not batch:
+                await self.record(partial(_begin, pairs))
+            unrecorded += await self._wave(pairs)
+            if not batch or monotonic() - recorded_at > _CHECKPOINT:
+                await self.record(partial(self._checkpoint, unrecorded))
+                unrecorded, recorded_at = [], monotonic()
+        outcomes = [(item, record.outcome_of(item, utc_now())) for item in items]
+        await self.record(partial(self._finish, unrecorded, outcomes, batch))
+        return outcomes
+
+    async def _wave(self, pairs: list[tuple[Item, PlannedStep]]) -> list[Ended]:
+        pairs.sort(key=_by_step)
+        groups = [list(group) for _, group in groupby(pairs, key=_by_step)]
+        return [one for group in await asyncio.gather(*map(self._step, groups)) for one in group]
+
+    async def _step(self, pairs: Sequence[tuple[Item, PlannedStep]]) -> list[Ended]:
+        """Run one step type over the items that are ready for it: one Prefect task run."""
+        _, first = pairs[0]
+        limit = self.settings.step_soft_time_limit
+        work = [StepItem(self._context(item, step), step.config, limit) for item, step in pairs]
+        for (item, _), one in zip(pairs, work, strict=True):
+            self._working.setdefault(item.execution_id, []).append(one)
+        try:
+            await cast(Awaitable[object], step_type(first.step_type).task(StepBatch(work), return_state=True))
+        except StepError as error:
+            for one in work:
+                one.error = error
+        ended = [(item, step, one) for (item, step), one in zip(pairs, work, strict=True)]
+        for item, step, one in ended:
+            self._working[item.execution_id].remove(one)
+            if not self._working[item.execution_id]:
+                del self._working[item.execution_id]
+            item.take(step, one)
+        return ended
+
+    def _context(self, item: Item, step: PlannedStep) -> StepContext:
+        return StepContext(
+            execution_id=item.execution_id,
+            workflow_id=item.workflow_id,
+            workflow_name=item.workflow_name,
+            identifier=step.identifier,
+            project=item.project,
+            trigger_type=item.trigger_type,
+            event_type=item.event_type,
+            trigger_data=item.trigger_data,
+            occurred_at=item.occurred_at,
+            results=dict(item.done),
+            attempt=item.attempt,
+            settings=self.settings,
+            database=self.database,
+        )
+
+    async def _checkpoint(self, ended: Sequence[Ended], session: AsyncSession) -> None:
+        ours = await record.still_ours(session, [item for item, _, _ in ended])
+        assert self.flow_run_id is not None
+        await record.steps_ended(session, [one for one in ended if one[0].execution_id in ours], self.flow_run_id)
+
+    async def _finish(
+        self,
+        ended: Sequence[Ended],
+        outcomes: Sequence[tuple[Item, Outcome]],
+        batch: bool,
+        session: AsyncSession,
+    ) -> None:
+        assert self.flow_run_id is not None
+        ours = await record.still_ours(session, [item for item, _ in outcomes])
+        await record.steps_ended(session, [one for one in ended if one[0].execution_id in ours], self.flow_run_id)
+        kept = [one for one in outcomes if one[0].execution_id in ours]
+        await record.executions_ended(session, kept, batch=batch)
+        retried = any(outcome.due_at for _, outcome in outcomes)
+        if retried and not batch:
+            await claims.put_down(session, self.flow_run_id)
+        if retried or not batch:  # what waited for one of these may be due
+            await claims.wake(session, "")
+
+    @asynccontextmanager
+    async def heartbeat(self, flow_run_id: UUID) -> AsyncIterator[None]:
+        """Renew the lease while the block runs, and stop steps that somebody cancelled."""
+        self.flow_run_id = flow_run_id
+        beat = asyncio.create_task(self._beat(flow_run_id))
+        try:
+            yield
+        finally:
+            beat.cancel()
+            with suppress(asyncio.CancelledError):
+                await beat
+
+    async def _beat(self, flow_run_id: UUID) -> None:
+        while True:
+            await asyncio.sleep(min(1.0, self.settings.lease_seconds / 3))
+            try:
+                async with self.database.transaction() as session:
+                    cancelled = await claims.renew_lease(session, flow_run_id, self.settings)
+            except (OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+                log.warning("The lease could not be renewed: %s", error)
+                continue
+            if cancelled is None:
+                self.stop("its flow run was given up as lost")
+                return
+            self._cancel(cancelled, "cancelled by request")
+
+    def _cancel(self, executions: Sequence[UUID], reason: str) -> None:
+        for execution_id in executions:
+            for work in self._working.get(execution_id, []):
+                work.cancel(reason)
+
+    async def record(self, write: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """Do `write` in a transaction; while the database is away, again, until it is back or a minute is over."""
+        deadline = monotonic() + _OUTAGE
+        while True:
+            try:
+                async with self.database.transaction() as session:
+                    return await write(session)
+            except (OSError, sqlalchemy.exc.InterfaceError, sqlalchemy.exc.OperationalError) as error:
+                if monotonic() > deadline:
+                    raise
+                log.warning("The database does not answer, trying again: %s", error)
+                await asyncio.sleep(0.5)
+
+
+async def _begin(pairs: Sequence[tuple[Item, PlannedStep]], session: AsyncSession) -> None:
+    """Show steps as RUNNING, unless the execution was taken from us."""
+    ours = await record.still_ours(session, [item for item, _ in pairs])
+    await record.steps_begun(session, [pair for pair in pairs if pair[0].execution_id in ours])
+
+
+def _by_step(pair: tuple[Item, PlannedStep]) -> tuple[str, str]:
+    return pair[1].step_type, pair[1].identifier
+
+
+@lru_cache
+def process_database() -> Database:
+    """The connection pool of a process that runs flows.
+
+    Raises:
+        SettingError: AUTOMATION_DATABASE_URL is not set.
+    """
+    settings = get_settings()
+    if settings.database_url is None:
+        raise SettingError("AUTOMATION_DATABASE_URL is not set; a flow run needs it (see `automation env`).")
+    return Database(settings.database_url, pool_size=2)
