@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from automation import importing
+
 if TYPE_CHECKING:
     from automation.installation import Installation
 
@@ -18,6 +20,7 @@ db = typer.Typer(no_args_is_help=True, help="The tables of our own database.")
 mirror = typer.Typer(no_args_is_help=True, help="Prefect's runs as our tables have them.")
 app.add_typer(db, name="db")
 app.add_typer(mirror, name="mirror")
+app.add_typer(importing.app, name="import")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from automation.errors import ConflictError, RefusedError
 from automation.intake import Started, start_workflow
 from automation.intake.create import WORK_CHANNEL
-from automation.intake.events import _storable as storable
+from automation.intake.events import storable
 from automation.models import FINAL, Execution, Json, Status, utc_now
 from automation.models.execution_queries import lock_execution
 from automation.models.workflow_queries import find_workflow
@@ -78,7 +78,7 @@ def checked_input(kind: str, given: Json) -> Json:
     Raises:
         RefusedError: it cannot; `field` is the dotted path to what is wrong.
     """
-    storable(given, "input", 1)
+    storable(given, "input")
     if kind not in INPUTS:
         return given
     try:

@@ -32,6 +32,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=5,
             pool_pre_ping=True,
+            hide_parameters=True,  # an error's text goes to the log; what people wrote does not
             json_serializer=_dumps,
             json_deserializer=orjson.loads,
         )

@@ -85,6 +85,24 @@ class Settings(BaseSettings):
     step_soft_time_limit: PositiveFloat = 300
     """Seconds that one step may take for one execution; the old CELERY_TASK_SOFT_TIME_LIMIT."""
 
+    step_hard_time_limit: PositiveFloat = 600
+    """Seconds that one step of a flow run may take over all its executions; then its process is killed. The old
+    CELERY_TASK_TIME_LIMIT."""
+
+    # --- worker -----------------------------------------------------------------------------------------
+    worker_concurrency: PositiveInt = 4
+    """Processes of one worker, each with one flow run at a time; the platform's own default."""
+
+    worker_max_runs: PositiveInt = 1000
+    """Flow runs after which a process is replaced, against memory that leaks; a new one costs 7 ms."""
+
+    cancel_grace: PositiveFloat = 30
+    """Seconds that a cancelled flow run may take to stop and roll back before its process is killed."""
+
+    shutdown_grace: PositiveFloat = 8
+    """Seconds that flow runs may still take when their worker is told to stop; the rest is handed back. Two
+    less than `automation up` gives the worker itself."""
+
     # --- batch runs -------------------------------------------------------------------------------------
     batch_size: PositiveInt = 500
     """Executions that a batch run takes at a time: beyond that the gain per statement is gone, and a batch

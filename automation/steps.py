@@ -15,7 +15,7 @@ by Prefect (under two seconds, only for items without an outcome); what still fa
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -129,6 +129,8 @@ class StepContext:
 
     def log(self, message: str, level: str = "INFO", **details: Any) -> None:
         """Add a line to the execution's log (levels DEBUG, INFO, WARNING, ERROR, CRITICAL)."""
+        if level not in _LEVELS:
+            raise ValueError(f"{level!r} is no log level; use {', '.join(_LEVELS)}.")
         self.lines.append(LogLine(level, one_line(message), utc_now(), self.identifier, details=details))
 
 
@@ -152,9 +154,9 @@ class StepItem:
 
     def cancel(self, reason: str) -> None:
         """Stop this item's step, and only it: cancelling Prefect's own task would record a crash."""
-        self._cancelled = reason
-        if self._work:
+        if not self._cancelled and self._work:  # once: a step that cleans up is left to it
             self._work.cancel()
+        self._cancelled = reason
 
     async def run(self, step_type: "StepType") -> None:
         """Run the step for this item; every failure ends in `error`, nothing is raised but cancellation."""
@@ -164,6 +166,8 @@ class StepItem:
         context.rows.clear()
         began = time.perf_counter()
         try:
+            if self._cancelled:
+                raise CancelledError(f"{step_type.name}: {self._cancelled}")
             config = step_type.parse(self.config)
             async with asyncio.timeout(self.soft_limit) as limit:
                 self._work = asyncio.ensure_future(step_type.function(context, config))
@@ -269,8 +273,9 @@ async def _run_batch(step_type: StepType, batch: StepBatch) -> None:
     for item in batch.items:
         if item.result is None and (item.error is None or item.error.retry_at_once):
             item.task_run_id = context.task_run.id if context else None
+            told = len(item.context.lines)
             await item.run(step_type)
-            _tell_prefect(item, alone=len(batch.items) == 1)
+            _tell_prefect(item, item.context.lines[told:] if len(batch.items) == 1 else ())
     failed = [item.error for item in batch.items if item.error]
     if not last_try and any(error.retry_at_once for error in failed):
         raise BlipError(f"{step_type.name}: {failed[0]}")
@@ -278,15 +283,15 @@ async def _run_batch(step_type: StepType, batch: StepBatch) -> None:
         raise failed[0]  # Prefect's task run fails too; in a batch run the artifact tells
 
 
-def _tell_prefect(item: StepItem, *, alone: bool) -> None:
-    """Show the item's lines in Prefect's UI: all of a single run, of a batch run what failed.
+def _tell_prefect(item: StepItem, lines: Iterable[LogLine]) -> None:
+    """Show what an item did in Prefect's UI: the lines of a single run, of a batch run what failed.
 
     They go through the child logger `step`, by which the mirror knows that the engine stores them itself.
     """
     if TaskRunContext.get() is None:
         return
     logger = get_run_logger().getChild("step")  # type: ignore[union-attr]
-    for line in item.context.lines if alone else ():
+    for line in lines:
         logger.log(_LEVELS[line.level], "%s", line.message)
     if item.error:
         logger.error("%s: %s", item.context.execution_id, one_line(str(item.error)))

@@ -125,17 +125,15 @@ def _read(reply: httpx.Response, part: Sequence[Encoded], offset: int) -> list[E
 
 def _refused(reply: httpx.Response, part: Sequence[Encoded], offset: int) -> RefusedError:
     """Which event of the caller's list is wrong, and where in it."""
-    problem = _problem(reply)
-    number, _, field = str(problem.get("field", "")).partition(".")
+    number, _, field = str(_problem(reply).get("field", "")).partition(".")
     if number.isdecimal() and int(number) < len(part):
         index = int(number)
     elif len(part) == 1:
         index = 0
     else:
-        return RefusedError(f"Automation refuses the events: {_said(reply)}")
-    detail = _said(reply).removeprefix(f"{number}.")
-    text = f"Automation refuses event {offset + index} (id {part[index].id}): {detail}"
-    return RefusedError(_one_line(text), offset + index, _one_line(field))
+        return RefusedError(_said(reply), subject="Automation refuses the events")
+    subject = f"Automation refuses event {offset + index} (id {one_line(part[index].id)})"
+    return RefusedError(_said(reply).removeprefix(f"{index}."), offset + index, one_line(field), subject=subject)
 
 
 def _problem(reply: httpx.Response) -> dict[str, object]:
@@ -149,9 +147,9 @@ def _problem(reply: httpx.Response) -> dict[str, object]:
 def _said(reply: httpx.Response | httpx.RequestError) -> str:
     """What an answer or a failure says, on one line."""
     if isinstance(reply, httpx.RequestError):
-        return _one_line(f"{type(reply).__name__}: {reply}")
+        return one_line(f"{type(reply).__name__}: {reply}")
     detail = _problem(reply).get("detail")
-    return _one_line(str(detail)) if detail else _one_line(f"{reply.status_code} {reply.reason_phrase}")
+    return one_line(str(detail)) if detail else one_line(f"{reply.status_code} {reply.reason_phrase}")
 
 
 def _retry_after(reply: httpx.Response) -> float | None:
@@ -166,7 +164,7 @@ def _retry_after(reply: httpx.Response) -> float | None:
     return max(0.0, (at - datetime.now(UTC)).total_seconds()) if at.tzinfo else None
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """`text`, cut, with what is not printable spelled out: it may hold what came from outside."""
     text = text[:1000]
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

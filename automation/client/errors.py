@@ -54,12 +54,14 @@ class RefusedError(ClientError):
     Attributes:
         index: the event's place in the list that was given to `send`, from 0; None if no single one is named.
         field: where in the event, as a dotted path; empty when it is the whole event.
+        reason: what is wrong with it.
     """
 
-    def __init__(self, message: str, index: int | None = None, field: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, reason: str, index: int | None = None, field: str = "", *, subject: str = "") -> None:
+        super().__init__(f"{subject}: {reason}" if subject else reason)
         self.index = index
         self.field = field
+        self.reason = reason
 
 
 class UnavailableError(ClientError):

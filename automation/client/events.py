@@ -79,7 +79,7 @@ def encode_all(events: Iterable[Mapping[str, Any] | Encoded]) -> list[Encoded]:
         try:
             encoded.append(event if isinstance(event, Encoded) else encode(event))
         except RefusedError as error:
-            raise RefusedError(f"event {index}: {error}", index) from None
+            raise RefusedError(error.reason, index, subject=f"Event {index}") from None
     return encoded
 
 

@@ -67,11 +67,12 @@ def _flushes() -> list[dict[str, object]]:
 
 @lru_cache
 def _turns(flushes: int) -> TextClause:
-    """Singles in turn, without those whose key is at work and those that wait for a flush."""
+    """Singles in turn, without those whose key is at work or has an older one, and those that wait for a flush."""
     key_at_work = """EXISTS (
         SELECT FROM workflow_executions AS other
         WHERE other.workflow_id = w.workflow_id AND other.key = w.key AND other.id <> w.id
-          AND other.flow_run_id IS NOT NULL AND other.status IN ('PENDING', 'RUNNING'))"""
+          AND (other.flow_run_id IS NOT NULL AND other.status IN ('PENDING', 'RUNNING')
+               OR other.flow_run_id IS NULL AND other.status = 'PENDING' AND other.created_at < w.created_at))"""
     waits_for_flush = [
         f"""(w.kind = :kind_{n} AND EXISTS (
         SELECT FROM workflow_executions AS other

@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 from sqlalchemy import and_, exists, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -64,9 +65,10 @@ async def claim(
         if await is_blocked(session, execution):
             result.blocked.append(execution.id)
             continue
+        if execution.status != Status.RUNNING:  # else its worker handed it back: the same try goes on
+            execution.attempt += 1
         execution.status = Status.RUNNING
         execution.dispatch_no += 1
-        execution.attempt += 1
         execution.started_at = execution.started_at or utc_now()
         execution.error_message = execution.error_code = ""
         await session.flush()
@@ -77,13 +79,14 @@ async def claim(
 
 async def own_row(session: AsyncSession, run: RunIdentity, settings: Settings) -> UUID:
     """Our row of this flow run, made now if Prefect started it; its lease begins."""
-    same = FlowRun.prefect_id == run.prefect_id
-    if run.idempotency_key:
-        same = or_(same, FlowRun.idempotency_key == run.idempotency_key)
-    row = (await session.execute(select(FlowRun).where(same).with_for_update())).scalar_one_or_none()
-    if row is None:
-        row = FlowRun(id=uuid4(), idempotency_key=run.idempotency_key, kind=run.kind, name=run.name)
-        session.add(row)
+    by_id = FlowRun.prefect_id == run.prefect_id
+    by_key = and_(FlowRun.prefect_id.is_(None), FlowRun.idempotency_key == run.idempotency_key)
+    query = select(FlowRun).where(or_(by_id, by_key)).with_for_update()
+    row = (await session.execute(query)).scalar_one_or_none()
+    if row is None:  # the mirror may write it in this very moment
+        new = insert(FlowRun).values(id=uuid4(), prefect_id=run.prefect_id, kind=run.kind, name=run.name)
+        await session.execute(new.on_conflict_do_nothing(index_elements=[FlowRun.prefect_id]))
+        row = (await session.execute(query)).scalar_one()
     now = utc_now()
     row.mode = run.mode
     row.prefect_id = run.prefect_id
@@ -95,7 +98,10 @@ async def own_row(session: AsyncSession, run: RunIdentity, settings: Settings) -
 
 
 async def _takeable(session: AsyncSession, flow_run_id: UUID, ids: Sequence[UUID]) -> list[Execution]:
-    """The executions of `ids` that are open and neither begun nor held by another run that has begun."""
+    """The executions of `ids` that are open and neither begun nor held by another run that has begun.
+
+    One that another run is to try again is its own until that is due.
+    """
     holder = aliased(FlowRun)
     held_by_living = exists().where(
         holder.id == Execution.flow_run_id,
@@ -108,7 +114,11 @@ async def _takeable(session: AsyncSession, flow_run_id: UUID, ids: Sequence[UUID
         .where(
             Execution.id.in_(ids),
             Execution.status.not_in(FINAL),
-            or_(Execution.status != Status.RUNNING, Execution.flow_run_id == flow_run_id),
+            or_(
+                Execution.flow_run_id == flow_run_id,
+                Execution.status == Status.PENDING,
+                and_(Execution.status == Status.RETRYING, Execution.due_at <= utc_now()),
+            ),
             ~held_by_living,
         )
         .order_by(Execution.created_at)
@@ -215,10 +225,11 @@ async def renew_lease(session: AsyncSession, flow_run_id: UUID, settings: Settin
 
 
 async def put_down(session: AsyncSession, flow_run_id: UUID) -> None:
-    """The run leaves its process but goes on later (AwaitingRetry): its lease ends, its executions stay."""
-    await session.execute(
-        update(FlowRun).where(FlowRun.id == flow_run_id).values(claimed_at=None, lease_until=None)
-    )
+    """The run leaves its process but goes on later (AwaitingRetry): its executions stay.
+
+    So does its lease: should the process die before Prefect knows, the reaper finds it.
+    """
+    await session.execute(update(FlowRun).where(FlowRun.id == flow_run_id).values(claimed_at=None))
 
 
 async def wake(session: AsyncSession, kind: str) -> None:

@@ -51,6 +51,7 @@ class Item:
     degraded: dict[str, str] = field(default_factory=dict)
     error: StepError | None = None
     failed_step: PlannedStep | None = None
+    failed: set[str] = field(default_factory=set)
 
     def ready(self) -> list[PlannedStep]:
         """The steps that may run now: not done, and everything before them is. None after a failure."""
@@ -68,7 +69,9 @@ class Item:
             self.done[step.identifier] = work.result or {}
             level, text = "INFO", f"{step.step_type} completed"
         elif step.is_required or isinstance(error, CancelledError):
-            self.error, self.failed_step = error, step
+            self.failed.add(step.identifier)
+            if self.error is None or error.policy.max_retries < self.error.policy.max_retries:
+                self.error, self.failed_step = error, step  # of several the one that allows the fewest retries
             level, text = "ERROR", str(error)
         else:
             self.degraded[step.identifier] = str(error)
@@ -81,9 +84,8 @@ class Item:
 
     def left(self) -> list[PlannedStep]:
         """The steps that were not run; after a failure they never will be."""
-        over = self.done.keys() | self.degraded.keys()
-        failed = self.failed_step.identifier if self.failed_step else None
-        return [step for step in self.plan.steps if step.identifier not in over and step.identifier != failed]
+        over = self.done.keys() | self.degraded.keys() | self.failed
+        return [step for step in self.plan.steps if step.identifier not in over]
 
 
 def make_plan(steps: Sequence[PlannedStep]) -> Plan:

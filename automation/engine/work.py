@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from automation.catalog import step_type
 from automation.database import Database
 from automation.engine import claim as claims
-from automation.engine import record
+from automation.engine import record, vitals
 from automation.engine.plan import Item, PlannedStep
 from automation.engine.record import Outcome
 from automation.errors import CancelledError, SettingError, StepError
@@ -76,7 +76,10 @@ class Work:
     async def _wave(self, pairs: list[tuple[Item, PlannedStep]]) -> list[Ended]:
         pairs.sort(key=_by_step)
         groups = [list(group) for _, group in groupby(pairs, key=_by_step)]
-        return [one for group in await asyncio.gather(*map(self._step, groups)) for one in group]
+        vitals.step_began(self.settings.step_hard_time_limit)
+        ended = await asyncio.gather(*map(self._step, groups))
+        vitals.step_ended()
+        return [one for group in ended for one in group]
 
     async def _step(self, pairs: Sequence[tuple[Item, PlannedStep]]) -> list[Ended]:
         """Run one step type over the items that are ready for it: one Prefect task run."""

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import and_, case, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from automation.catalog import definitions
 from automation.errors import ConflictError, NotFoundError
@@ -34,7 +35,8 @@ class Wanted:
     event_count: int = 1
     batch: bool = False
     id: UUID = field(default_factory=uuid4)
-    at_once: bool = False
+    by_name: bool = False
+    """Asked for by name rather than triggered by an event: due at once, and never merged into another."""
 
     @property
     def key(self) -> str | None:
@@ -82,7 +84,7 @@ async def create_executions(
     for (one, ids), row in zip(merged, rows, strict=True):
         execution = written.get(one.id) or written[(one.workflow_id, row["key"])]
         started |= dict.fromkeys(ids, execution)
-    await _supersede_retrying(session, rows, {one.id for one in started.values()})
+    await _supersede_retrying(session, {one.id for one in started.values()})
     await _flush(session, [one for one, _ in merged], now)
     for kind in sorted({one.kind for one in wanted}):
         await session.execute(select(func.pg_notify(WORK_CHANNEL, kind)))
@@ -120,7 +122,7 @@ async def start_workflow(
         trigger_data=trigger_data,
         occurred_at=utc_now(),
         id=execution_id or uuid4(),
-        at_once=True,
+        by_name=True,
     )
     if execution_id and (known := await session.get(Execution, execution_id)):
         return Started(known.id, known.workflow_id, known.kind, known.status)
@@ -145,7 +147,7 @@ def _merge(wanted: Iterable[Wanted]) -> list[tuple[Wanted, list[UUID]]]:
     """Executions of one workflow and key become one, with the newest data and the sum of the events."""
     groups: dict[tuple[UUID, str | UUID], tuple[Wanted, list[UUID]]] = {}
     for one in wanted:
-        group = (one.workflow_id, one.id if one.key is None else one.key)
+        group = (one.workflow_id, one.id if one.key is None or one.by_name else one.key)
         if group not in groups:
             groups[group] = (one, [one.id])
             continue
@@ -158,7 +160,10 @@ def _merge(wanted: Iterable[Wanted]) -> list[tuple[Wanted, list[UUID]]]:
 
 
 async def _last_starts(session: AsyncSession, wanted: Sequence[Wanted]) -> dict[tuple[UUID, str], datetime]:
-    """When the newest execution of each key began or will begin; ix_…_workflow_id_key_created_at."""
+    """When the newest execution of each key began or will begin; ix_…_workflow_id_key_created_at.
+
+    One that is RETRYING gives way to the newer one, so its next try delays nobody.
+    """
     keys = [(one.workflow_id, one.key) for one in wanted if one.key is not None and _has_interval(one.kind)]
     if not keys:
         return {}
@@ -166,7 +171,7 @@ async def _last_starts(session: AsyncSession, wanted: Sequence[Wanted]) -> dict[
         select(
             Execution.workflow_id,
             Execution.key,
-            func.max(func.greatest(Execution.started_at, Execution.due_at)),
+            func.max(case((Execution.status == Status.PENDING, Execution.due_at), else_=Execution.started_at)),
         )
         .where(tuple_(Execution.workflow_id, Execution.key).in_(keys))
         .where(Execution.created_at > utc_now() - timedelta(days=1))
@@ -184,7 +189,7 @@ def _due(
     one: Wanted, now: datetime, starts: dict[tuple[UUID, str], datetime], settings: Settings
 ) -> datetime:
     definition = definitions().get(one.kind)
-    if definition is None or one.at_once:
+    if definition is None or one.by_name:
         return now
     if definition.rare:
         return now + timedelta(seconds=settings.dispatch_grace)
@@ -201,6 +206,7 @@ def _row(one: Wanted, now: datetime, due_at: datetime) -> Json:
         "project_id": one.project_id,
         "kind": one.kind,
         "key": one.key,
+        "coalesces": not one.by_name,
         "batch": one.batch,
         "status": Status.PENDING,
         "created_at": now,
@@ -225,7 +231,7 @@ async def _upsert(session: AsyncSession, rows: Sequence[Json]) -> dict[Any, Star
     replaced = ("trigger_type", "event_type", "trigger_data", "version", "occurred_at")
     upsert = statement.on_conflict_do_update(
         index_elements=[Execution.workflow_id, Execution.key],
-        index_where=text("status = 'PENDING' AND flow_run_id IS NULL AND key IS NOT NULL"),
+        index_where=text("status = 'PENDING' AND flow_run_id IS NULL AND key IS NOT NULL AND coalesces"),
         set_={
             **{name: case((is_newer, new[name]), else_=getattr(Execution, name)) for name in replaced},
             "event_count": Execution.event_count + new.event_count,
@@ -238,23 +244,29 @@ async def _upsert(session: AsyncSession, rows: Sequence[Json]) -> dict[Any, Star
     return found
 
 
-async def _supersede_retrying(session: AsyncSession, rows: Sequence[Json], new_ids: set[UUID]) -> None:
-    keys = [(row["workflow_id"], row["key"]) for row in rows if row["key"] is not None]
-    if not keys:
-        return
-    newest = {(row["workflow_id"], row["key"]): row["id"] for row in rows}
+async def _supersede_retrying(session: AsyncSession, new_ids: set[UUID]) -> None:
+    """What is to be tried again gives way to a newer execution of its key; not to one that came out of order."""
+    new = aliased(Execution)
+    is_older = case(
+        (and_(new.version.is_not(None), Execution.version.is_not(None)), Execution.version <= new.version),
+        else_=Execution.occurred_at <= new.occurred_at,
+    )
     await session.execute(
         update(Execution)
         .where(
-            tuple_(Execution.workflow_id, Execution.key).in_(keys),
+            new.id.in_(new_ids),
+            new.workflow_id == Execution.workflow_id,
+            new.key == Execution.key,
+            new.id != Execution.id,
             Execution.status == Status.RETRYING,
-            Execution.id.not_in(new_ids | set(newest.values())),
+            is_older,
         )
         .values(
             status=Status.CANCELLED,
             completed_at=utc_now(),
-            error_message="superseded by a newer execution of the same key",
+            error_message=func.concat("superseded by ", new.id, ", a newer execution of the same key"),
         )
+        .execution_options(synchronize_session=False)
     )
 
 
@@ -266,8 +278,15 @@ async def _flush(session: AsyncSession, wanted: Sequence[Wanted], now: datetime)
         if (definition := definitions().get(one.kind)) and definition.flushes
     ]
     if clauses:
+        waiting = (  # locked in the order of `_merge`, so that a list of page events does not wait in a circle
+            select(Execution.id)
+            .where(or_(*clauses), Execution.status == Status.PENDING, Execution.due_at > now)
+            .order_by(Execution.workflow_id, Execution.key)
+            .with_for_update()
+        )
         await session.execute(
             update(Execution)
-            .where(or_(*clauses), Execution.status == Status.PENDING, Execution.due_at > now)
+            .where(Execution.id.in_(waiting))
             .values(due_at=now)
+            .execution_options(synchronize_session=False)
         )

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import uuid4
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
 from pydantic import ValidationError as PydanticError
 
 from automation.errors import RefusedError
@@ -49,7 +49,15 @@ class IncomingEvent(BaseModel):
     data: Json
     id: EventId = Field(default_factory=lambda: str(uuid4()))
     timestamp: AwareDatetime = Field(default_factory=_now)
-    received_at: AwareDatetime = Field(default_factory=_now, exclude=True)
+    _received_at: datetime = PrivateAttr(default_factory=_now)
+
+    @field_validator("timestamp")
+    @classmethod
+    def _in_utc(cls, value: datetime) -> datetime:
+        try:
+            return value.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("expected a time between the years 1 and 9999 in UTC") from None
 
     @model_validator(mode="after")
     def _check(self) -> "IncomingEvent":
@@ -62,8 +70,13 @@ class IncomingEvent(BaseModel):
             if not isinstance(page, dict):
                 raise RefusedError("data.page: expected an object with the page's id", "data.page")
             plain_name(page.get("id"), "data.page.id")
-        _storable(self.data, "data", 1)
+        storable(self.data, "data")
         return self
+
+    @property
+    def received_at(self) -> datetime:
+        """When we first saw it, by our clock."""
+        return self._received_at
 
     @property
     def project_id(self) -> str:
@@ -71,7 +84,7 @@ class IncomingEvent(BaseModel):
 
     @property
     def occurred_at(self) -> datetime:
-        return min(self.timestamp, self.received_at).astimezone(UTC)
+        return min(self.timestamp, self.received_at)
 
     @property
     def version(self) -> int | None:
@@ -86,18 +99,25 @@ class IncomingEvent(BaseModel):
         return TRIGGER_TYPES.get(self.type, ())
 
 
-def _storable(value: Any, path: str, depth: int) -> None:
+def storable(value: Any, path: str, depth: int = 1) -> None:
+    """Refuse what PostgreSQL cannot store as JSON, or what is nested too deeply.
+
+    Raises:
+        RefusedError: with the path of what is wrong.
+    """
     if depth > _MAX_DEPTH:
         raise RefusedError(f"data: nested deeper than {_MAX_DEPTH} levels", "data")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise RefusedError(f"{path}: a whole number beyond 64 bits cannot be stored", path)
     if isinstance(value, str) and _UNSTORABLE.search(value):
         raise RefusedError(f"{path}: holds a NUL or half a surrogate pair, which cannot be stored", path)
     if isinstance(value, dict):
         for key, inner in value.items():
-            _storable(key, path, depth)
-            _storable(inner, f"{path}.{key}", depth + 1)
+            storable(key, path, depth)
+            storable(inner, f"{path}.{key}", depth + 1)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            _storable(inner, f"{path}.{index}", depth + 1)
+            storable(inner, f"{path}.{index}", depth + 1)
 
 
 def parse_event(raw: object, prefix: str = "", **defaults: Any) -> IncomingEvent:

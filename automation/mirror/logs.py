@@ -1,6 +1,5 @@
 """Copying Prefect's log lines of our runs into `workflow_execution_logs`, each exactly once."""
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,17 +30,20 @@ _RUNS = 100
 OWN_SUFFIX = ".step"
 """Logger name of the lines that the engine has written into our table itself."""
 
+_LEVELS = ((50, "CRITICAL"), (40, "ERROR"), (30, "WARNING"), (20, "INFO"))
+
 _Run = tuple[UUID, UUID, datetime | None, datetime | None]
 
 
-async def copy(database: Database, client: PrefectClient) -> int:
-    """Read the logs of open and just ended runs; the number of new lines."""
+async def copy(database: Database, client: PrefectClient) -> None:
+    """Read the logs of open and just ended runs: all of a run's log at first and at last, else what is new."""
+    began = utc_now()
     async with database.transaction() as session:
         runs = await _readable(session)
-    new = 0
-    for start in range(0, len(runs), _RUNS):
-        new += await _copy_runs(database, client, runs[start : start + _RUNS])
-    return new
+    known = [run for run in runs if run[2] and not _is_last(run, began)]
+    for some in (known, [run for run in runs if run not in known]):
+        for start in range(0, len(some), _RUNS):
+            await _copy_runs(database, client, some[start : start + _RUNS], began, tail=some is known)
 
 
 async def _readable(session: AsyncSession) -> list[_Run]:
@@ -54,47 +56,61 @@ async def _readable(session: AsyncSession) -> list[_Run]:
     return [(a, b, c, d) for a, b, c, d in (await session.execute(query)).tuples() if b]
 
 
-async def _copy_runs(database: Database, client: PrefectClient, runs: Sequence[_Run]) -> int:
-    began = utc_now()
+def _is_last(run: _Run, now: datetime) -> bool:
+    """Whether this is the run's last reading, which finds also what Prefect got long after it was logged."""
+    ended_at = run[3]
+    return ended_at is not None and ended_at + LATE < now
+
+
+async def _copy_runs(
+    database: Database, client: PrefectClient, runs: Sequence[_Run], began: datetime, *, tail: bool
+) -> None:
     by_prefect_id = {prefect_id: id_ for id_, prefect_id, _, _ in runs}
-    read = [read_at for _, _, read_at, _ in runs]
-    since = min(at for at in read if at) - _BEHIND if all(read) else None
     chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=list(by_prefect_id)))
-    if since:
-        chosen.timestamp = LogFilterTimestamp(after_=since)
-    new = offset = 0
+    if tail:
+        chosen.timestamp = LogFilterTimestamp(after_=min(at for _, _, at, _ in runs if at) - _BEHIND)
+    offset = 0
     while True:
         page = await client.read_logs(log_filter=chosen, limit=_PAGE, offset=offset, sort=LogSort.TIMESTAMP_ASC)
         async with database.transaction() as session:
-            new += await _store(session, page, by_prefect_id)
+            await _store(session, page, by_prefect_id)
         if len(page) < _PAGE:
             break
         offset += _PAGE
     async with database.transaction() as session:
         await _note_read(session, runs, began)
-    return new
 
 
 async def _note_read(session: AsyncSession, runs: Sequence[_Run], at: datetime) -> None:
     ids = [id_ for id_, _, _, _ in runs]
     await session.execute(update(FlowRun).where(FlowRun.id.in_(ids)).values(logs_read_at=at))
-    done = [id_ for id_, _, _, ended_at in runs if ended_at and ended_at + LATE < at]
+    done = [run[0] for run in runs if _is_last(run, at)]
     if done:
         await session.execute(
             update(FlowRun).where(FlowRun.id.in_(done), FlowRun.ended_at.is_not(None)).values(logs_done=True)
         )
 
 
-async def _store(session: AsyncSession, lines: Sequence[Log], rows: dict[UUID, UUID]) -> int:
-    """Insert the lines that are not ours already; Prefect's log id is unique."""
+async def _store(session: AsyncSession, lines: Sequence[Log], rows: dict[UUID, UUID]) -> None:
+    """Insert the lines that are not ours already; Prefect's log id is unique.
+
+    A line that came while its step was at work gets the step when that is on record.
+    """
     lines = [line for line in lines if not line.name.endswith(OWN_SUFFIX)]
     if not lines:
-        return 0
+        return
     steps = await _steps(session, [line.task_run_id for line in lines if line.task_run_id])
     executions = await _executions(session, [rows[line.flow_run_id] for line in lines if line.flow_run_id])
     values = [_row(line, rows, steps, executions) for line in lines]
-    statement = insert(ExecutionLog).values(values).on_conflict_do_nothing(index_elements=["prefect_log_id"])
-    return len((await session.execute(statement.returning(ExecutionLog.id))).all())
+    statement = insert(ExecutionLog).values(values)
+    new = statement.excluded
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[ExecutionLog.prefect_log_id],
+            set_={"step_id": new.step_id, "step_identifier": new.step_identifier},
+            where=(ExecutionLog.step_identifier == "") & (new.step_identifier != ""),
+        )
+    )
 
 
 async def _steps(session: AsyncSession, task_run_ids: Sequence[UUID]) -> dict[UUID, list[Any]]:
@@ -134,8 +150,13 @@ def _row(
         "step_id": step.step_id if step else None,
         "step_identifier": done[0].identifier if done else "",
         "timestamp": line.timestamp,
-        "level": logging.getLevelName(line.level),
+        "level": _level(line.level),
         "message": one_line(line.message),
         "details": {},
         "prefect_log_id": line.id,
     }
+
+
+def _level(number: int) -> str:
+    """The level at or below a number; loggers may have numbers of their own between."""
+    return next((name for least, name in _LEVELS if number >= least), "DEBUG")

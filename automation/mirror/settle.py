@@ -1,13 +1,17 @@
 """What becomes of executions whose flow run ended, or vanished, before they did."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.errors import WorkerLostError
+from automation.intake.create import WORK_CHANNEL, newer
 from automation.models import FINAL, Execution, FlowRun, Status, StepExecution, utc_now
+
+_STEP_BACK, _LONGEST = timedelta(seconds=1), timedelta(minutes=1)
 
 
 async def settle_ended(session: AsyncSession) -> int:
@@ -19,13 +23,14 @@ async def settle_ended(session: AsyncSession) -> int:
         select(Execution, FlowRun.state)
         .join(FlowRun, FlowRun.id == Execution.flow_run_id)
         .where(Execution.status.not_in(FINAL), FlowRun.ended_at.is_not(None))
+        .order_by(Execution.created_at)
         .with_for_update(of=Execution, skip_locked=True)
     )
     rows = (await session.execute(query)).tuples().all()
     for execution, state in rows:
         await _settle(session, execution, cancelled=state == "CANCELLED")
     if rows:
-        await session.execute(text("SELECT pg_notify('automation_work', '')"))
+        await session.execute(select(func.pg_notify(WORK_CHANNEL, "")))
     return len(rows)
 
 
@@ -35,10 +40,7 @@ async def _settle(session: AsyncSession, execution: Execution, *, cancelled: boo
     if cancelled or execution.cancel_requested_at is not None:
         _end(execution, Status.CANCELLED, "cancelled with its flow run", "CANCELLED")
     elif execution.status == Status.PENDING and execution.attempt == 0:
-        if await _newer_waits(session, execution):
-            _end(execution, Status.CANCELLED, "superseded by a newer execution of the same key", "")
-        else:
-            execution.flow_run_id = None
+        await _wait_again(session, execution)
     else:
         execution.lost_count += 1
         delay = WorkerLostError.policy.delay_before(execution.lost_count)
@@ -60,15 +62,32 @@ def _end(execution: Execution, status: Status, message: str, code: str) -> None:
     execution.error_message, execution.error_code = message, code
 
 
-async def _newer_waits(session: AsyncSession, execution: Execution) -> bool:
-    """Whether another execution of its key waits; uq_workflow_executions_waiting allows but one."""
-    query = select(Execution.id).where(
+async def _wait_again(session: AsyncSession, execution: Execution) -> None:
+    """Put it back into the queue, each time a second later, in case no run gets as far as to begin it.
+
+    Of two that wait on one key (uq_workflow_executions_waiting allows but one) the older gives way.
+    """
+    query = select(Execution).where(
         Execution.workflow_id == execution.workflow_id,
         Execution.key == execution.key,
         Execution.status == Status.PENDING,
         Execution.flow_run_id.is_(None),
+        Execution.coalesces,
     )
-    return (await session.execute(query)).first() is not None
+    other = (await session.execute(query.with_for_update())).scalar_one_or_none() if execution.coalesces else None
+    if other and newer(other.version, other.occurred_at, execution.version, execution.occurred_at):
+        _supersede(execution, other)
+        return
+    if other:
+        _supersede(other, execution)
+        await session.flush()
+    execution.flow_run_id = None
+    execution.due_at = utc_now() + min(_STEP_BACK * (execution.dispatch_no - 1), _LONGEST)
+
+
+def _supersede(old: Execution, new: Execution) -> None:
+    new.event_count += old.event_count
+    _end(old, Status.CANCELLED, f"superseded by {new.id}, a newer execution of the same key", "")
 
 
 async def _close_steps(session: AsyncSession, execution_ids: Sequence[UUID]) -> None:

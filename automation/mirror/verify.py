@@ -9,6 +9,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.database import Database
+from automation.errors import WorkerLostError
 from automation.mirror import states
 from automation.models import FINAL, OPEN, Execution, FlowRun, Status, StepExecution, utc_now
 
@@ -54,6 +55,8 @@ async def count(database: Database, client: PrefectClient, since: datetime | Non
         )
     async with database.transaction() as session:
         for state, status, code in await _outcomes(session, since):
+            if state == "CRASHED" and code == WorkerLostError.code:
+                continue  # given up after too many crashes, as it should be
             if state == "CRASHED" or (state == "CANCELLED" and status != Status.CANCELLED):
                 result["crashed_after_commit"] += 1
             elif status not in AGREES.get(state, (status,)):

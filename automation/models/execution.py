@@ -34,19 +34,20 @@ class Execution(WithId, Base):
     `key` names what must not be worked on twice at once (a page, a project): executions of one workflow and
     key never overlap, and while one of them waits a newer event replaces its data instead of queueing up
     behind it. `dispatch_no` rises whenever the execution is handed to a flow run; a process that writes
-    under an older number writes nothing. `batch` says that a batch run takes it; what is retried, redriven or
+    under an older number writes nothing. `coalesces` says that a newer event may replace its data while it
+    waits; what somebody asked for by name is done as it was asked. `batch` says that a batch run takes it; what is retried, redriven or
     started by hand leaves the batch for a single run of its own.
     """
 
     __tablename__ = "workflow_executions"
     __table_args__ = (
-        # at most one execution of a key waits; intake's upsert (coalescing) aims at this index
+        # at most one coalescing execution of a key waits; intake's upsert aims at this index
         Index(
             "uq_workflow_executions_waiting",
             "workflow_id",
             "key",
             unique=True,
-            postgresql_where=text("status = 'PENDING' AND flow_run_id IS NULL AND key IS NOT NULL"),
+            postgresql_where=text("status = 'PENDING' AND flow_run_id IS NULL AND key IS NOT NULL AND coalesces"),
         ),
         # at most one execution of a key runs, whatever the processes believe
         Index(
@@ -93,6 +94,7 @@ class Execution(WithId, Base):
     project_id: Mapped[str | None] = mapped_column(String(128))
     kind: Mapped[str] = mapped_column(String(50))
     key: Mapped[str | None] = mapped_column(String(300))
+    coalesces: Mapped[bool] = mapped_column(default=True)
     batch: Mapped[bool] = mapped_column(default=False)
     status: Mapped[str] = mapped_column(String(20), default=Status.PENDING)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)

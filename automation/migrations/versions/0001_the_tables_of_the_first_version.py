@@ -205,6 +205,7 @@ def upgrade() -> None:
         sa.Column("project_id", sa.String(length=128), nullable=True),
         sa.Column("kind", sa.String(length=50), nullable=False),
         sa.Column("key", sa.String(length=300), nullable=True),
+        sa.Column("coalesces", sa.Boolean(), nullable=False),
         sa.Column("batch", sa.Boolean(), nullable=False),
         sa.Column("status", sa.String(length=20), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -298,7 +299,9 @@ def upgrade() -> None:
         "workflow_executions",
         ["workflow_id", "key"],
         unique=True,
-        postgresql_where=sa.text("status = 'PENDING' AND flow_run_id IS NULL AND key IS NOT NULL"),
+        postgresql_where=sa.text(
+            "status = 'PENDING' AND flow_run_id IS NULL AND key IS NOT NULL AND coalesces"
+        ),
     )
     op.create_table(
         "workflow_steps",
@@ -415,7 +418,9 @@ def downgrade() -> None:
     op.drop_index(
         "uq_workflow_executions_waiting",
         table_name="workflow_executions",
-        postgresql_where=sa.text("status = 'PENDING' AND flow_run_id IS NULL AND key IS NOT NULL"),
+        postgresql_where=sa.text(
+            "status = 'PENDING' AND flow_run_id IS NULL AND key IS NOT NULL AND coalesces"
+        ),
     )
     op.drop_index(
         "uq_workflow_executions_running",
