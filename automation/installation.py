@@ -148,6 +148,8 @@ def _server_environment(installation: Installation, database_url: str) -> dict[s
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": f"{retention.total_seconds():.0f}",
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"P{retention.days}D",  # seconds are refused here
         # leases in memory end with the server, and with them the runs that hold one
+        # a run that finds its deployment full comes again after so long; the default of 30 s is felt by people
+        "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "3",
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": (
             f"{_CANCELLING_TIMEOUT.total_seconds():.0f}"

@@ -15,7 +15,7 @@ by Prefect (under two seconds, only for items without an outcome); what still fa
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -32,6 +32,9 @@ from automation.database import Database
 from automation.errors import CancelledError, StepError, StepTimeoutError, ValidationError, as_step_error
 from automation.models import Base, Json, utc_now
 from automation.settings import Settings
+
+LANES = 16
+"""Items of a batch whose step is under way at once, so that their waits for the disk overlap."""
 
 Result = dict[str, Any]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
@@ -81,7 +84,8 @@ class StepContext:
     """
 
     __slots__ = (
-        "attempt", "database", "event_type", "execution_id", "identifier", "lines", "occurred_at", "project", "results", "rows",
+        "attempt", "database", "event_type", "execution_id", "identifier", "lines", "occurred_at", "project", "results",
+        "rows",
         "settings", "trigger_data", "trigger_type", "workflow_id", "workflow_name",
     )  # fmt: skip
 
@@ -151,6 +155,11 @@ class StepItem:
     task_run_id: UUID | None = None
     _work: asyncio.Task[Result] | None = None
     _cancelled: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is to be run (again): no outcome yet, or one that may have been a blip."""
+        return self.result is None and (self.error is None or self.error.retry_at_once)
 
     def cancel(self, reason: str) -> None:
         """Stop this item's step, and only it: cancelling Prefect's own task would record a crash."""
@@ -235,7 +244,8 @@ def step(
     Args:
         name: the `step_type` by which workflows name it.
         retries, retry_delay_seconds, retry_jitter_factor: Prefect's repetition in place, for blips only.
-        tags: Prefect's task tags; a tag may carry a concurrency limit.
+        tags: Prefect's task tags that carry a concurrency limit (deployments/pool.py). Each costs two calls
+            to Prefect's server whenever the step runs, limit or not: give none for decoration.
         rollback: undoes the step's effect when a later step fails for good.
     """
 
@@ -270,12 +280,17 @@ async def _is_blip(task: Any, task_run: Any, state: Any) -> bool:
 async def _run_batch(step_type: StepType, batch: StepBatch) -> None:
     context = TaskRunContext.get()
     last_try = context is None or context.task_run.run_count > step_type.task.retries
-    for item in batch.items:
-        if item.result is None and (item.error is None or item.error.retry_at_once):
+    told = len(batch.items[0].context.lines)
+    waiting = iter([item for item in batch.items if item.is_open])
+
+    async def lane() -> None:
+        for item in waiting:
             item.task_run_id = context.task_run.id if context else None
-            told = len(item.context.lines)
             await item.run(step_type)
-            _tell_prefect(item, item.context.lines[told:] if len(batch.items) == 1 else ())
+
+    # side by side, since most of a step is waiting for a disk or a neighbour; a slow one holds one lane only
+    await asyncio.gather(*(lane() for _ in range(min(LANES, len(batch.items)))))
+    _tell_prefect(batch, told)
     failed = [item.error for item in batch.items if item.error]
     if not last_try and any(error.retry_at_once for error in failed):
         raise BlipError(f"{step_type.name}: {failed[0]}")
@@ -283,18 +298,19 @@ async def _run_batch(step_type: StepType, batch: StepBatch) -> None:
         raise failed[0]  # Prefect's task run fails too; in a batch run the artifact tells
 
 
-def _tell_prefect(item: StepItem, lines: Iterable[LogLine]) -> None:
-    """Show what an item did in Prefect's UI: the lines of a single run, of a batch run what failed.
+def _tell_prefect(batch: StepBatch, told: int) -> None:
+    """Show in Prefect's UI what was done: the new lines of a single run, of a batch run what failed.
 
     They go through the child logger `step`, by which the mirror knows that the engine stores them itself.
     """
     if TaskRunContext.get() is None:
         return
     logger = get_run_logger().getChild("step")  # type: ignore[union-attr]
-    for line in lines:
+    for line in batch.items[0].context.lines[told:] if len(batch.items) == 1 else ():
         logger.log(_LEVELS[line.level], "%s", line.message)
-    if item.error:
-        logger.error("%s: %s", item.context.execution_id, one_line(str(item.error)))
+    for item in batch.items:
+        if item.error:
+            logger.error("%s: %s", item.context.execution_id, one_line(str(item.error)))
 
 
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}

@@ -16,6 +16,7 @@ from automation.maintenance import save_database_block
 from automation.settings import get_settings
 from deployments.platform import apply_platform_workflows
 from deployments.pool import apply_limits, apply_pool
+from deployments.schedules import name_schedules
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,6 +29,7 @@ async def apply() -> None:
     async with get_client() as client:
         await apply_pool(client, settings)
         await apply_limits(client)
+        await name_schedules(client)
     await save_database_block(settings.database_url)
     database = Database(settings.database_url, pool_size=1)
     try:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
-from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
 from automation.settings import WORK_POOL, Settings
+from automation.worker import WarmWorker
+from deployments import upgrade
 
-POOL_TYPE = "process"
-"""Prefect's worker type that runs our flows; the only place that names it."""
+POOL_TYPE = WarmWorker.type
+"""Prefect's worker type that runs our flows; a pool of another type is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +35,27 @@ TAG_LIMITS = {"runtime-deploy": 4, "image-optimisation": 2}
 
 
 async def apply_pool(client: PrefectClient, settings: Settings) -> None:
-    """Create or update the work pool and its queues."""
+    """Create or update the work pool and its queues.
+
+    Raises:
+        UnavailableError: the pool has another type, and runs that are under way keep it from being replaced.
+    """
     limit = settings.max_concurrent_workflows
     try:
-        await client.read_work_pool(WORK_POOL)
+        if (await client.read_work_pool(WORK_POOL)).type != POOL_TYPE:
+            await upgrade.clear_away(client, settings, POOL_TYPE)
         await client.update_work_pool(WORK_POOL, WorkPoolUpdate(concurrency_limit=limit))
     except ObjectNotFound:
-        template = await get_default_base_job_template_for_infrastructure_type(POOL_TYPE)
         await client.create_work_pool(
             WorkPoolCreate(
                 name=WORK_POOL,
                 type=POOL_TYPE,
                 description="Runs the workflows of Automation.",
                 concurrency_limit=limit,
-                base_job_template=template or {},
+                base_job_template=WarmWorker.get_default_base_job_template(),
             )
         )
+    await upgrade.take_back(client)
     existing = {queue.name: queue for queue in await client.read_work_queues(work_pool_name=WORK_POOL)}
     for queue in QUEUES:
         if queue.name not in existing:
@@ -59,7 +65,7 @@ async def apply_pool(client: PrefectClient, settings: Settings) -> None:
 
 
 async def apply_limits(client: PrefectClient) -> None:
-    """Create or update the limits of task tags."""
+    """Create the limits of task tags; those that exist keep what an operator has set."""
     for tag, limit in TAG_LIMITS.items():
         name = f"tag:{tag}"
         try:

@@ -15,7 +15,7 @@ class LogActivityConfig(StepConfig):
     save_metrics: bool = True
 
 
-@step("LOG_ACTIVITY", tags=("insights",))
+@step("LOG_ACTIVITY")
 async def log_activity(step: StepContext, config: LogActivityConfig) -> Result:
     """Write one row to `activities`: who saved which page, and what changed between the two versions.
 

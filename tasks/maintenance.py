@@ -31,7 +31,7 @@ class OptimizeDatabaseConfig(StepConfig):
     analyze: bool = True
 
 
-@step("CLEAN_OLD_EXECUTIONS", tags=("maintenance",))
+@step("CLEAN_OLD_EXECUTIONS")
 async def clean_old_executions(step: StepContext, config: CleanOldExecutionsConfig) -> Result:
     """Delete ended executions, events, activities, flow runs and backups of deleted pages that are too old.
 
@@ -50,7 +50,7 @@ async def clean_old_executions(step: StepContext, config: CleanOldExecutionsConf
     return {**rows, "prefect_flow_runs": runs, "page_backups": asdict(backups)}
 
 
-@step("CLEAN_TEMP_FILES", tags=("maintenance",))
+@step("CLEAN_TEMP_FILES")
 async def clean_temp_files(step: StepContext, config: CleanTempFilesConfig) -> Result:
     """Remove temporary files, and build folders of executions that have ended, that are too old.
 
@@ -67,7 +67,7 @@ async def clean_temp_files(step: StepContext, config: CleanTempFilesConfig) -> R
     return asdict(removed)
 
 
-@step("OPTIMIZE_DATABASE", tags=("maintenance",))
+@step("OPTIMIZE_DATABASE")
 async def optimize_database(step: StepContext, config: OptimizeDatabaseConfig) -> Result:
     """VACUUM and ANALYZE our tables, outside a transaction, through the block `automation-database`.
 

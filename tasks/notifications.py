@@ -22,7 +22,7 @@ class NotifyUserConfig(StepConfig):
     update_status: bool = True
 
 
-@step("NOTIFY_USER", tags=("notifications",))
+@step("NOTIFY_USER")
 async def notify_user(step: StepContext, config: NotifyUserConfig) -> Result:
     """Tell the project's owner, and every Apprise URL of the settings, that a release is live.
 

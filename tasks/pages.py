@@ -35,7 +35,7 @@ class CompilePagesConfig(StepConfig):
     optimize_images: bool = True
 
 
-@step("VALIDATE_PAGE", tags=("pages",))
+@step("VALIDATE_PAGE")
 async def validate_page(step: StepContext, config: ValidatePageConfig) -> Result:
     """Check the event's page, or every saved page of the project when the event carries none. Writes nothing.
 
@@ -50,6 +50,8 @@ async def validate_page(step: StepContext, config: ValidatePageConfig) -> Result
 
 def _validate(step: StepContext, config: ValidatePageConfig) -> Result:
     page = step.trigger_data.get("page")
+    if step.event_type == "page.deleted":
+        return {"valid_pages": 0, "errors": []}
     pages = [page] if page is not None else store.list_pages(step.settings.runtime_root, project_of(step))
     rules = config.model_dump()
     errors = [f"{_name(one)}: {fault}" for one in pages for fault in check_page(one, **rules)]
@@ -58,10 +60,11 @@ def _validate(step: StepContext, config: ValidatePageConfig) -> Result:
     return {"valid_pages": len(pages), "errors": []}
 
 
-@step("SAVE_TO_RUNTIME", tags=("runtime",))
+@step("SAVE_TO_RUNTIME")
 async def save_to_runtime(step: StepContext, config: SaveToRuntimeConfig) -> Result:
     """Write the event's page to `runtime/<project>/pages/<page>.json`, atomically, never over a newer one.
 
+    After `page.deleted` the page is left out of the next publish, and its files are kept as a backup.
     The same execution saving again changes nothing and answers the same.
 
     Returns:
@@ -82,6 +85,8 @@ def _save(step: StepContext, config: SaveToRuntimeConfig) -> Result:
     page_id = safe_name(page.get("id"), "page.id")
     root, project_id = step.settings.runtime_root, project_of(step)
     stamp = store.Stamp(step.occurred_at, store.version_of(page), str(step.execution_id))
+    if step.event_type == "page.deleted":
+        return _delete(step, config, page_id, stamp)
     if config.update_files:
         outcome = store.save_page(root, project_id, page, stamp, backup_previous=config.backup_previous)
     else:
@@ -101,7 +106,19 @@ def _save(step: StepContext, config: SaveToRuntimeConfig) -> Result:
     return result if config.update_files else result | {"dry_run": True}
 
 
-@step("COMPILE_PAGES", tags=("pages",))
+def _delete(step: StepContext, config: SaveToRuntimeConfig, page_id: str, stamp: store.Stamp) -> Result:
+    root, project_id = step.settings.runtime_root, project_of(step)
+    if not config.update_files:
+        return {"saved": False, "dry_run": True, "deleted": page_id}
+    outcome = store.delete_page(root, project_id, page_id, stamp)
+    if not outcome.saved:
+        step.log(outcome.reason)
+        return {"saved": False, "superseded": True, "reason": outcome.reason}
+    step.log(f"Page {page_id!r}: taken out of the next publish; its files are kept.")
+    return {"saved": True, "deleted": page_id, "changes": page_changes(outcome.previous, {"id": page_id})}
+
+
+@step("COMPILE_PAGES")
 async def compile_pages(step: StepContext, config: CompilePagesConfig) -> Result:
     """Compile every saved page of the project to HTML, in a new build folder of this execution.
 

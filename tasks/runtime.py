@@ -41,7 +41,7 @@ class DeployToRuntimeConfig(StepConfig):
     rollback_enabled: bool = True
 
 
-@step("GENERATE_STRUCTURE", tags=("runtime",))
+@step("GENERATE_STRUCTURE")
 async def generate_structure(step: StepContext, config: GenerateStructureConfig) -> Result:
     """Add to this execution's build what its pages share: styles, script, 404 page, routes, a start page.
 
@@ -78,7 +78,7 @@ def _generate(step: StepContext, config: GenerateStructureConfig) -> Result:
     return {"files": len(files), "routes": len(pages) if config.create_routes else 0, "models": len(models)}
 
 
-@step("VERIFY_RELEASE", tags=("runtime",))
+@step("VERIFY_RELEASE")
 async def verify_release(step: StepContext, config: VerifyReleaseConfig) -> Result:
     """Find the release that the input asks for, and check that it is fit to go live. Writes nothing.
 

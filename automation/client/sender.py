@@ -18,7 +18,7 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024
 _BYTES_EACH = 300
 """What an event costs beside its text."""
 
-_PAUSE_AT_THE_END = 0.2
+_PAUSE_AT_THE_END = 1.0
 
 log = logging.getLogger("automation.client")
 
@@ -115,12 +115,17 @@ class Sender:
                     refused = events[error.index]
                     log.error("%s; it is dropped: %s", error, _summary(refused))
                     events = [one for one in events if one is not refused]
-            except Exception as error:  # whatever it is, the thread must live
-                taken = len(error.accepted) if isinstance(error, ClientError) else 0
+            except ClientError as error:
+                taken = len(error.accepted)
                 failures += 1
                 away = isinstance(error, UnavailableError)
-                log.log(logging.WARNING if away else logging.ERROR, "%s Trying again.", error, exc_info=not away)
+                log.log(logging.WARNING if away else logging.ERROR, "%s It is tried again.", error)
                 self._pause(pause(failures, error.retry_after if isinstance(error, UnavailableError) else None))
+            except Exception:  # a fault of ours, and the thread must live
+                taken = 0
+                failures += 1
+                log.exception("Events for Automation cannot be sent; it is tried again.")
+                self._pause(pause(failures))
             events = events[taken:]
             with self._changed:
                 self._under_way = list(events)
@@ -142,7 +147,8 @@ def _cost(event: Encoded) -> int:
 def _summary(event: Encoded) -> str:
     """An event in a log line: its type, project and page."""
     whole = json.loads(event.body)
-    data = whole.get("data", {})
+    data = whole.get("data")
+    data = data if isinstance(data, dict) else {}
     page = data.get("page")
     of_page = f", page {page.get('id')!r}" if isinstance(page, dict) else ""
     return f"{whole.get('type')!r} of project {data.get('project_id')!r}{of_page}"

@@ -102,7 +102,7 @@ async def in_flight(session: AsyncSession) -> int:
     query = (
         select(func.count())
         .select_from(FlowRun)
-        .where(FlowRun.ended_at.is_(None), FlowRun.state_name != "AwaitingRetry")
+        .where(FlowRun.ended_at.is_(None), FlowRun.state_name != "AwaitingRetry", FlowRun.state != "PAUSED")
     )
     return int((await session.execute(query)).scalar_one())
 

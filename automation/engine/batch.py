@@ -8,6 +8,7 @@ that is to be tried again gets a single run of its own, which Prefect's UI shows
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from time import monotonic
@@ -29,7 +30,7 @@ from automation.engine.record import Outcome
 from automation.engine.work import Work
 from automation.intake.create import WORK_CHANNEL
 from automation.models import Json, Status, utc_now
-from automation.steps import one_line
+from automation.steps import LANES, one_line
 
 ARTIFACT_ROWS = 1000
 """Items that the artifact lists, failures first: Prefect's UI shows it as one table, in one document."""
@@ -54,6 +55,7 @@ class BatchRun:
         self._wake = asyncio.Event()
 
     async def run(self) -> State[Any]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LANES, thread_name_prefix="step"))
         flow_run_id = await self.work.record(self._begin)
         async with self.work.heartbeat(flow_run_id), self._listening():
             await self._drain(until=monotonic() + self.settings.batch_max_age)
@@ -83,9 +85,9 @@ class BatchRun:
 
     async def _round(self) -> int:
         """Take a batch and run it; how many items there were, 0 when nothing is due."""
+        behind = self._after
         items = await self._take()
-        if not items and self._after:  # the turn was at its end: begin again at the first project
-            self._after = ""
+        if not items and behind:  # the turn was at its end: begin again at the first project
             items = await self._take()
         if items:
             outcomes = await self.work.do(items, batch=True)

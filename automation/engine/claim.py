@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, exists, func, or_, select, update
+from sqlalchemy import Row, and_, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -40,11 +41,13 @@ class RunIdentity:
 
 @dataclass(slots=True)
 class Claim:
-    """What a flow run got. `blocked` executions are its own, but something else must end before them."""
+    """What a flow run got. `blocked` executions are its own, but something else must end before them; `ended`
+    says how those of its own ended that did so without it (cancelled while it was on its way, say)."""
 
     flow_run_id: UUID
     items: list[Item] = field(default_factory=list)
     blocked: list[UUID] = field(default_factory=list)
+    ended: set[str] = field(default_factory=set)
 
 
 async def claim(
@@ -74,6 +77,8 @@ async def claim(
         await session.flush()
     begun = [execution for execution in executions if execution.status == Status.RUNNING]
     result.items = await load_items(session, begun)
+    ended = select(Execution.status).where(Execution.flow_run_id == flow_run_id, Execution.status.in_(FINAL))
+    result.ended = set((await session.execute(ended)).scalars())
     return result
 
 
@@ -157,13 +162,30 @@ async def is_blocked(session: AsyncSession, execution: Execution) -> bool:
     return bool((await session.execute(query)).scalar())
 
 
-async def load_items(session: AsyncSession, executions: Sequence[Execution]) -> list[Item]:
-    """What the engine needs of these executions, in a fixed number of statements."""
+# What the engine needs of an execution's row. Columns, as an object per row costs a batch run 15 % of its time.
+CLAIMED = (
+    Execution.id,
+    Execution.workflow_id,
+    Execution.project_id,
+    Execution.kind,
+    Execution.trigger_type,
+    Execution.event_type,
+    Execution.trigger_data,
+    Execution.occurred_at,
+    Execution.attempt,
+    Execution.lost_count,
+    Execution.dispatch_no,
+)
+
+
+async def load_items(session: AsyncSession, executions: Sequence[Row[Any] | Execution]) -> list[Item]:
+    """The items of these executions (rows with the columns CLAIMED), in a fixed number of statements."""
     if not executions:
         return []
     workflows = await definitions_of(session, {one.workflow_id for one in executions})
     projects = await _projects(session, {one.project_id for one in executions if one.project_id})
-    done = await _checkpoints(session, [one.id for one in executions])
+    # a first dispatch cannot have any
+    done = await _checkpoints(session, [one.id for one in executions if one.dispatch_no > 1])
     items = []
     for one in executions:
         workflow = workflows[one.workflow_id]
@@ -198,6 +220,8 @@ async def _projects(session: AsyncSession, ids: set[str]) -> dict[str, ProjectIn
 
 async def _checkpoints(session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, dict[str, dict[str, object]]]:
     """Results of the steps that earlier attempts completed; they are not run again."""
+    if not ids:
+        return {}
     query = select(StepExecution.execution_id, StepExecution.identifier, StepExecution.result).where(
         StepExecution.execution_id.in_(ids), StepExecution.status == Status.COMPLETED
     )

@@ -37,7 +37,7 @@ _cache: OrderedDict[UUID, Definition] = OrderedDict()
 async def definitions_of(session: AsyncSession, ids: set[UUID]) -> dict[UUID, Definition]:
     """The present definitions of these workflows."""
     rows = await session.execute(select(Workflow.id, Workflow.version).where(Workflow.id.in_(ids)))
-    versions = {id_: version for id_, version in rows.tuples()}
+    versions = dict(rows.tuples().all())
     stale = [id_ for id_, version in versions.items() if not _has(id_, version)]
     if stale:
         await _read(session, stale)

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from automation.engine.claim import load_items
+from automation.engine.claim import CLAIMED, load_items
 from automation.engine.plan import Item
 from automation.models import Execution, FlowRun, Status, utc_now
 from automation.models.turns import turns
@@ -45,9 +46,9 @@ async def take(
     return await load_items(session, taken), max(project for _, project in rows)
 
 
-async def _begin(session: AsyncSession, ids: Sequence[UUID], flow_run_id: UUID) -> Sequence[Execution]:
+async def _begin(session: AsyncSession, ids: Sequence[UUID], flow_run_id: UUID) -> Sequence[Row[Any]]:
     statement = (
-        update(Execution)
+        update(Execution.table())
         .where(Execution.id.in_(ids))
         .values(
             status=Status.RUNNING,
@@ -56,10 +57,9 @@ async def _begin(session: AsyncSession, ids: Sequence[UUID], flow_run_id: UUID) 
             attempt=Execution.attempt + 1,
             started_at=func.coalesce(Execution.started_at, utc_now()),
         )
-        .returning(Execution)
-        .execution_options(synchronize_session=False)
+        .returning(*CLAIMED)
     )
-    return (await session.execute(statement)).scalars().all()
+    return (await session.execute(statement)).all()
 
 
 async def next_due(session: AsyncSession, kind: str, within: timedelta) -> datetime | None:

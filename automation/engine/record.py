@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, inspect, select, update
+from sqlalchemy import inspect, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.engine.plan import Item, PlannedStep
@@ -16,9 +16,9 @@ from automation.models import Base, Execution, ExecutionLog, Json, Status, StepE
 from automation.models.bulk import insert_rows, update_rows
 from automation.steps import LogLine, StepItem
 
-_EXECUTIONS = cast(Table, Execution.__table__)
-_STEPS = cast(Table, StepExecution.__table__)
-_LOGS = cast(Table, ExecutionLog.__table__)
+_EXECUTIONS = Execution.table()
+_STEPS = StepExecution.table()
+_LOGS = ExecutionLog.table()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ async def still_ours(session: AsyncSession, items: Sequence[Item]) -> set[UUID]:
         .order_by(Execution.id)
         .with_for_update()
     )
-    current = {id_: number for id_, number in (await session.execute(query)).tuples()}
+    current = dict((await session.execute(query)).tuples().all())
     return {item.execution_id for item in items if current.get(item.execution_id) == item.dispatch_no}
 
 
@@ -190,10 +190,14 @@ async def _write_steps(session: AsyncSession, rows: Sequence[Json]) -> None:
 
 async def _write_effects(session: AsyncSession, effects: Sequence[Base]) -> None:
     """Rows that steps left; one that is there already (the step ran before) is kept as it is."""
-    for model, several in groupby(effects, key=type):
+    for model, several in groupby(effects, key=_model):
         await insert_rows(
-            session, cast(Table, inspect(model).local_table), [_values(row) for row in several], "ON CONFLICT DO NOTHING"
+            session, model.table(), [_values(row) for row in several], "ON CONFLICT DO NOTHING"
         )
+
+
+def _model(row: Base) -> type[Base]:
+    return type(row)
 
 
 def _values(row: Base) -> dict[str, Any]:

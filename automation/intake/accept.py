@@ -13,6 +13,7 @@ from automation.database import Database
 from automation.intake.create import Started, Wanted, create_executions, runs_in_batch
 from automation.intake.events import IncomingEvent
 from automation.models import Event, Execution, Project, Trigger, Workflow, utc_now
+from automation.models.bulk import insert_rows
 from automation.settings import Settings
 
 
@@ -77,14 +78,11 @@ async def _store(session: AsyncSession, events: Sequence[IncomingEvent], source:
             "received_at": event.received_at,
             "source": source,
             "data": event.data,
-            "execution_ids": [],
         }
         for event in sorted(events, key=lambda event: event.id)
     ]
-    if not rows:
-        return set()
-    statement = insert(Event).values(rows).on_conflict_do_nothing().returning(Event.id)
-    return set((await session.execute(statement)).scalars())
+    written = await insert_rows(session, Event.table(), rows, "ON CONFLICT DO NOTHING", "id")
+    return {id_ for (id_,) in written}
 
 
 async def _known_executions(session: AsyncSession, event_ids: Sequence[str]) -> dict[str, list[Started]]:
@@ -92,7 +90,7 @@ async def _known_executions(session: AsyncSession, event_ids: Sequence[str]) -> 
     if not event_ids:
         return {}
     query = select(Event.id, Event.execution_ids).where(Event.id.in_(event_ids))
-    made = {id_: ids for id_, ids in (await session.execute(query)).tuples()}
+    made = dict((await session.execute(query)).tuples().all())
     wanted = {one for ids in made.values() for one in ids}
     rows = await session.execute(
         select(Execution.id, Execution.workflow_id, Execution.kind, Execution.status).where(

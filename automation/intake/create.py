@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, case, func, or_, select, text, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import and_, case, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from automation.catalog import definitions
 from automation.errors import ConflictError, NotFoundError
 from automation.models import Execution, Json, Status, Workflow, utc_now
+from automation.models.bulk import insert_rows
 from automation.settings import Settings
 
 WORK_CHANNEL = "automation_work"
@@ -217,30 +217,42 @@ def _row(one: Wanted, now: datetime, due_at: datetime) -> Json:
         "version": one.version,
         "occurred_at": one.occurred_at,
         "event_count": one.event_count,
+        "result": {},
+        "error_message": "",
+        "error_code": "",
+        "attempt": 0,
+        "lost_count": 0,
+        "dispatch_no": 0,
     }
 
 
-async def _upsert(session: AsyncSession, rows: Sequence[Json]) -> dict[Any, Started]:
-    """Insert, or take into what waits (uq_workflow_executions_waiting); by id and by (workflow, key)."""
-    statement = insert(Execution).values(rows)
-    new = statement.excluded
-    is_newer = case(
-        (and_(new.version.is_not(None), Execution.version.is_not(None)), new.version >= Execution.version),
-        else_=new.occurred_at >= Execution.occurred_at,
+_NEWER = """CASE WHEN excluded.version IS NOT NULL AND workflow_executions.version IS NOT NULL
+    THEN excluded.version >= workflow_executions.version
+    ELSE excluded.occurred_at >= workflow_executions.occurred_at END"""
+_REPLACED = ("trigger_type", "event_type", "trigger_data", "version", "occurred_at")
+# `newer` in SQL: of two payloads for one key (uq_workflow_executions_waiting) the newer one stays
+_COALESCE = (
+    "ON CONFLICT (workflow_id, key) "
+    "WHERE status = 'PENDING' AND flow_run_id IS NULL AND key IS NOT NULL AND coalesces DO UPDATE SET "
+    + ", ".join(
+        f"{name} = CASE WHEN {_NEWER} THEN excluded.{name} ELSE workflow_executions.{name} END"
+        for name in _REPLACED
     )
-    replaced = ("trigger_type", "event_type", "trigger_data", "version", "occurred_at")
-    upsert = statement.on_conflict_do_update(
-        index_elements=[Execution.workflow_id, Execution.key],
-        index_where=text("status = 'PENDING' AND flow_run_id IS NULL AND key IS NOT NULL AND coalesces"),
-        set_={
-            **{name: case((is_newer, new[name]), else_=getattr(Execution, name)) for name in replaced},
-            "event_count": Execution.event_count + new.event_count,
-            "due_at": func.least(Execution.due_at, new.due_at),
-        },
-    ).returning(Execution.id, Execution.workflow_id, Execution.kind, Execution.status, Execution.key)
+    + ", event_count = workflow_executions.event_count + excluded.event_count"
+    ", due_at = least(workflow_executions.due_at, excluded.due_at)"
+)
+
+
+async def _upsert(session: AsyncSession, rows: Sequence[Json]) -> dict[Any, Started]:
+    """Insert, or take into what waits; what stands afterwards, by id and by (workflow, key)."""
     found: dict[Any, Started] = {}
-    for id_, workflow_id, kind, status, key in (await session.execute(upsert)).tuples():
-        found[id_] = found[(workflow_id, key)] = Started(id_, workflow_id, kind, status)
+    written = await insert_rows(
+        session, Execution.table(), rows, _COALESCE, "id, workflow_id, kind, status, key, coalesces"
+    )
+    for id_, workflow_id, kind, status, key, coalesces in written:
+        found[id_] = Started(id_, workflow_id, kind, status)
+        if coalesces:
+            found[(workflow_id, key)] = found[id_]
     return found
 
 
@@ -259,6 +271,7 @@ async def _supersede_retrying(session: AsyncSession, new_ids: set[UUID]) -> None
             new.key == Execution.key,
             new.id != Execution.id,
             Execution.status == Status.RETRYING,
+            Execution.coalesces,
             is_older,
         )
         .values(

@@ -1,10 +1,10 @@
 """What all tables share: the declarative base, and the column types that we use."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import DateTime, MetaData, Text, Uuid
+from sqlalchemy import DateTime, MetaData, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -35,6 +35,11 @@ class Base(DeclarativeBase):
         str: Text,
         UUID: Uuid,
     }
+
+    @classmethod
+    def table(cls) -> Table:
+        """The table, for statements below the ORM."""
+        return cast(Table, cls.__table__)
 
 
 class WithId:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Table, TextClause, text
+from sqlalchemy import Row, Table, TextClause, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,15 +19,21 @@ from automation.models.base import Json
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
-async def insert_rows(session: AsyncSession, table: Table, rows: Sequence[Json], conflict: str = "") -> None:
+async def insert_rows(
+    session: AsyncSession, table: Table, rows: Sequence[Json], conflict: str = "", returning: str = ""
+) -> Sequence[Row[Any]]:
     """Insert rows that all have the same keys.
 
     Args:
         conflict: an `ON CONFLICT …` clause.
+        returning: columns to answer of the rows that were written.
     """
-    if rows:
-        columns = tuple(rows[0])
-        await session.execute(_insert(table, columns, conflict), _arrays(table, columns, rows))
+    if not rows:
+        return []
+    columns = tuple(rows[0])
+    tail = f"{conflict} RETURNING {returning}" if returning else conflict
+    result = await session.execute(_insert(table, columns, tail), _arrays(table, columns, rows))
+    return result.all() if returning else []
 
 
 async def update_rows(
@@ -40,11 +46,11 @@ async def update_rows(
 
 
 @lru_cache
-def _insert(table: Table, columns: tuple[str, ...], conflict: str) -> TextClause:
+def _insert(table: Table, columns: tuple[str, ...], tail: str) -> TextClause:
     return text(
         f"INSERT INTO {table.name} ({_names(columns)}) "  # noqa: S608 (names are our own tables')
         f"SELECT {_casts(table, columns)} FROM unnest({_parameters(table, columns)}) AS new({_names(columns)}) "
-        f"{conflict}"
+        f"{tail}"
     )
 
 

@@ -26,4 +26,4 @@ class Event(Base):
     received_at: Mapped[datetime] = mapped_column(default=utc_now)
     source: Mapped[str] = mapped_column(String(20))
     data: Mapped[Json]
-    execution_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), default=list)
+    execution_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default="{}", default=list)

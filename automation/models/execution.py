@@ -35,8 +35,8 @@ class Execution(WithId, Base):
     key never overlap, and while one of them waits a newer event replaces its data instead of queueing up
     behind it. `dispatch_no` rises whenever the execution is handed to a flow run; a process that writes
     under an older number writes nothing. `coalesces` says that a newer event may replace its data while it
-    waits; what somebody asked for by name is done as it was asked. `batch` says that a batch run takes it; what is retried, redriven or
-    started by hand leaves the batch for a single run of its own.
+    waits; what somebody asked for by name is done as it was asked. `batch` says that a batch run takes it;
+    what is retried, redriven or started by hand gets a single run of its own.
     """
 
     __tablename__ = "workflow_executions"

@@ -13,11 +13,13 @@ through, and may be called by several processes at once; killed at any point, th
 new one.
 """
 
-import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from zlib import crc32
+
+import orjson
 
 from automation.errors import ValidationError
 from automation.models import Json
@@ -84,7 +86,7 @@ def encode_page(page: Json, stamp: Stamp) -> bytes:
         "version": stamp.version,
         "execution_id": stamp.execution_id,
     }
-    return json.dumps(page | {_SAVED: saved}, ensure_ascii=False).encode()
+    return orjson.dumps(page | {_SAVED: saved})
 
 
 def save_page(root: Path, project_id: str, page: Json, stamp: Stamp, *, backup_previous: bool) -> SaveResult:
@@ -98,7 +100,7 @@ def save_page(root: Path, project_id: str, page: Json, stamp: Stamp, *, backup_p
         OSError: the disk refused.
     """
     file = page_file(root, project_id, page["id"])
-    with _lock(root, project_id):
+    with _lock(file):
         state = _read_state(file)
         result = _judge(file, page, stamp, state)
         if result.saved:
@@ -126,7 +128,7 @@ def delete_page(root: Path, project_id: str, page_id: str, stamp: Stamp) -> Save
         OSError: the disk refused.
     """
     file = page_file(root, project_id, page_id)
-    with _lock(root, project_id):
+    with _lock(file):
         state = _read_state(file)
         if state is not None and stamp.is_older_than(state.stamp):
             return SaveResult(False, reason=_superseded(f"the deletion of page {page_id!r}", stamp, state))
@@ -188,8 +190,9 @@ def _superseded(subject: str, stamp: Stamp, state: _State) -> str:
     return f"{subject} of {times[0]} is older than the {there} of {times[1]}; nothing written"
 
 
-def _lock(root: Path, project_id: str) -> AbstractContextManager[None]:
-    return locked(root / project_id / ".pages.lock")
+def _lock(file: Path) -> AbstractContextManager[None]:
+    """Against another save of the same page. Pages share 64 lock files, so that most saves go side by side."""
+    return locked(file.parent / ".locks" / str(crc32(file.name.encode()) % 64))
 
 
 def _previous_file(file: Path) -> Path:
@@ -211,7 +214,7 @@ def _read_state(file: Path) -> _State | None:
 def _read(file: Path, *, deleted: bool = False) -> _State | None:
     """A file's content; a damaged one counts as older than anything, so that the next save heals it."""
     try:
-        page = json.loads(file.read_bytes())
+        page = orjson.loads(file.read_bytes())
         saved = page.pop(_SAVED)
         stamp = Stamp(datetime.fromisoformat(saved["occurred_at"]), saved["version"], saved["execution_id"])
     except FileNotFoundError:

@@ -2,17 +2,16 @@
 
 import asyncio
 import ctypes
-import logging
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import httpx
@@ -21,7 +20,8 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import AsyncClientContext
 from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import run_flow
-from prefect.flows import load_flow_from_entrypoint
+from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.logging import get_logger
 from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, temporary_settings
 
@@ -29,7 +29,7 @@ from automation import engine
 from automation.engine import vitals
 from automation.worker import adapter
 
-log = logging.getLogger(__name__)
+log = get_logger("worker.warm")
 
 _PR_SET_PDEATHSIG = 1
 _BEAT = 1.0
@@ -146,13 +146,12 @@ async def _serve(worker: Connection) -> None:
 
 async def _run(order: Run) -> Done:
     try:
-        flow = load_flow_from_entrypoint(order.entrypoint, use_placeholder_flow=False)
+        flow: Flow[..., Any] = load_flow_from_entrypoint(order.entrypoint, use_placeholder_flow=False)
         if not flow.isasync:
             return Done(None, f"{order.entrypoint} is no async flow; a warm worker runs no other.")
-        logger = flow_run_logger(order.flow_run, flow)
-        state: State[Any] = await run_flow(
-            flow, flow_run=order.flow_run, return_type="state", error_logger=logger
-        )
+        logger = cast(Any, flow_run_logger(order.flow_run, flow))
+        running = run_flow(flow, flow_run=order.flow_run, return_type="state", error_logger=logger)
+        state = await cast(Awaitable[State[Any]], running)
     except (Abort, Pause):  # cancelled before it began, paused, or another process has it
         return Done(None)
     except Exception as error:
@@ -165,7 +164,9 @@ async def _run(order: Run) -> Done:
 
 async def _cancel(order: Cancel, running: "asyncio.Task[Done] | None") -> None:
     """Tell the engine; a run that has not come to it yet is told when it has."""
-    while running and not running.done() and not engine.cancel(order.flow_run_id, order.reason):
+    while running and not running.done():
+        if engine.cancel(order.flow_run_id, order.reason):
+            return
         await asyncio.sleep(0.05)
 
 

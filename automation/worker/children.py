@@ -1,7 +1,6 @@
 """The warm children of a worker: started, given runs, watched, killed and replaced."""
 
 import asyncio
-import logging
 import multiprocessing
 import os
 import signal
@@ -14,13 +13,15 @@ from types import TracebackType
 from typing import Any, Self, cast
 from uuid import UUID
 
+from prefect.logging import get_logger
+
 from automation.engine import vitals
 from automation.settings import Settings
 from automation.worker import child as process
 from automation.worker import ours
 from automation.worker.child import Cancel, Done, Ready, Report, Run, Stop
 
-log = logging.getLogger(__name__)
+log = get_logger("worker.warm")
 
 _PRELOAD = ("prefect.cli", "prefect.events.clients", "prefect.task_engine", "automation.worker.child")
 """What the forkserver imports beside our flows and steps, so that no child has to. Nothing of it starts a thread."""
@@ -79,6 +80,7 @@ class Children:
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     _failures: int = 0
     _stopping: bool = False
+    _gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aenter__(self) -> Self:
         self._context.set_forkserver_preload([*_PRELOAD, *ours.modules()])
@@ -93,9 +95,11 @@ class Children:
         self.hand_back()
         for one in self._all:
             self._order(one, Stop())
-        deadline = time.monotonic() + _STOP_LIMIT
-        while self._all and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+        if not self._all:
+            self._gone.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_LIMIT):
+                await self._gone.wait()
         for one in list(self._all):
             _kill(one)
             self._forget(one)
@@ -114,21 +118,18 @@ class Children:
         self._order(one, run)
         return await one.outcome
 
-    def holds(self, run_id: UUID) -> bool:
-        """Whether the run is in a child now."""
-        return self._holder(run_id) is not None
-
     async def cancel(self, run_id: UUID, reason: str) -> None:
-        """Tell a run to stop, and kill its process if it has not within `cancel_grace`."""
-        one = self._holder(run_id)
+        """Tell a run to stop, and kill its process if it has not within `cancel_grace`. No child has it: nothing."""
+        one = next((one for one in self._all if one.run_id == run_id), None)
         if one is None or one.outcome is None:
             return
         one.retiring = True  # a step's threads go on when the step is cancelled: they end with the process
         self._order(one, Cancel(run_id, reason))
-        done, _ = await asyncio.wait({one.outcome}, timeout=self.settings.cancel_grace)
+        grace = self.settings.cancel_grace
+        done, _ = await asyncio.wait({one.outcome}, timeout=grace)
         if not done:
-            log.warning("Flow run %s did not stop within %g s; its process is killed.", run_id, self.settings.cancel_grace)
-            self._kill(one, Lost(f"cancelled, and killed after {self.settings.cancel_grace:g} s"))
+            log.warning("Flow run %s did not stop within %g s; its process is killed.", run_id, grace)
+            self._kill(one, Lost(f"cancelled, and killed after {grace:g} s"))
 
     def recycle(self) -> None:
         """Replace every child when its run is over."""
@@ -219,6 +220,8 @@ class Children:
 
     def _forget(self, one: _Child) -> None:
         self._all.discard(one)
+        if self._stopping and not self._all:
+            self._gone.set()
         with suppress(ValueError):
             self._idle.remove(one)
         loop = asyncio.get_running_loop()
@@ -234,9 +237,6 @@ class Children:
     def _order(self, one: _Child, order: process.Order) -> None:
         with suppress(OSError):  # it is dead, and its sentinel tells
             one.orders.send(order)
-
-    def _holder(self, run_id: UUID) -> _Child | None:
-        return next((one for one in self._all if one.run_id == run_id), None)
 
     # --- who gets the next run --------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ def upgrade() -> None:
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("source", sa.String(length=20), nullable=False),
         sa.Column("data", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("execution_ids", postgresql.ARRAY(sa.Uuid()), nullable=False),
+        sa.Column("execution_ids", postgresql.ARRAY(sa.Uuid()), server_default="{}", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
     )
     op.create_index("ix_events_project_id_received_at", "events", ["project_id", "received_at"], unique=False)

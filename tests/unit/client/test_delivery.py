@@ -201,9 +201,9 @@ def test_a_server_that_says_when_is_asked_then() -> None:
     assert 8 <= played.waits[1] < 11
 
 
-@pytest.mark.parametrize("value", ["soon", "-5", "1e9", "", "Thu, 99 Foo 2026", "٣"])
+@pytest.mark.parametrize("value", ["soon", "-5", "1e9", "", "Thu, 99 Foo 2026"])
 def test_a_retry_after_that_says_nothing_is_passed_over(value: str) -> None:
-    played = Played(1, lambda _: reply(503, Retry_After=value.encode().decode("latin-1")))
+    played = Played(1, lambda _: reply(503, retry_after=value))
 
     assert len(played.results) == 1
     assert 0 < played.waits[0] <= LONGEST_RETRY_AFTER + 1

@@ -3,6 +3,7 @@
 import json
 import math
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -35,7 +36,7 @@ def test_a_request_is_only_ended_when_the_next_event_does_not_fit(
 ) -> None:
     parts = list(split(events, max_events=max_events, max_bytes=max_bytes))
 
-    for part, following in zip(parts, parts[1:], strict=False):
+    for part, following in pairwise(parts):
         longer = [*part, following[0]]
         assert len(longer) > max_events or len(joined(longer)) > max_bytes
 
@@ -78,7 +79,7 @@ LOOP.append(LOOP)
 
 @pytest.mark.parametrize(
     "data",
-    [math.nan, math.inf, "half \ud800", object(), {1, 2}, datetime(2026, 1, 15), {("a",): 1}, LOOP],  # noqa: DTZ001
+    [math.nan, math.inf, "half \ud800", object(), {1, 2}, datetime(2026, 1, 15), {("a",): 1}, LOOP],
     ids=str,
 )
 def test_what_is_no_json_is_refused_with_its_index_before_anything_is_sent(data: Any) -> None:

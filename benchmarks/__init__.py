@@ -1,0 +1,1 @@
+"""How fast the engine is, beside the Celery design that it replaces and beside Prefect's stock worker."""

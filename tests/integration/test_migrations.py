@@ -1,0 +1,72 @@
+"""Models and migrations tell the same story, in both directions."""
+
+from collections.abc import Iterator
+
+import psycopg2
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, create_engine, inspect, pool, text
+
+from automation import migrate
+from automation.database import driver_url
+from automation.models import Base
+from tests.conftest import Postgres
+
+
+@pytest.fixture
+def fresh(postgres: Postgres) -> Iterator[str]:
+    """The URL of an empty database in the same server."""
+    _admin(postgres, "CREATE DATABASE fresh")
+    yield postgres.url.replace("/automation?", "/fresh?")
+    _admin(postgres, "DROP DATABASE fresh WITH (FORCE)")
+
+
+def _admin(postgres: Postgres, statement: str) -> None:
+    connection = psycopg2.connect(postgres.url)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def connection(fresh: str) -> Iterator[Connection]:
+    engine = create_engine(driver_url(fresh, "psycopg2"), poolclass=pool.NullPool)
+    with engine.connect() as connection:
+        yield connection
+
+
+def _tables(connection: Connection) -> set[str]:
+    connection.rollback()
+    return set(inspect(connection).get_table_names())
+
+
+def _left_over(connection: Connection) -> list[str]:
+    """Everything in the schema but Alembic's own table: tables, sequences, indexes, functions, types."""
+    connection.rollback()
+    query = text("""
+        SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE 'alembic%'
+        UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+    """)
+    return list(connection.execute(query).scalars())
+
+
+def test_a_migrated_database_is_what_the_models_say(fresh: str, connection: Connection) -> None:
+    migrate.upgrade(fresh)
+
+    options = {"compare_type": True, "compare_server_default": True}
+    assert compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata) == []
+    assert _tables(connection) - {"alembic_version"} == set(Base.metadata.tables)
+
+
+def test_the_tables_go_down_to_nothing_and_up_again(fresh: str, connection: Connection) -> None:
+    migrate.upgrade(fresh)
+    migrate.downgrade(fresh)
+    assert _left_over(connection) == []
+
+    migrate.upgrade(fresh)
+    migrate.upgrade(fresh)
+    assert _tables(connection) > set(Base.metadata.tables)
