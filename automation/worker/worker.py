@@ -315,7 +315,6 @@ class WarmWorker(ProcessWorker):
             flow_run_filter=FlowRunFilter(state=state),
             work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self._pool_name])),
         )
-        print("LOOK", time.time(), [(r.id, r.state) for r in runs], flush=True)
         for run in runs:
             if run.id not in self._cancelling:
                 self._cancelling[run.id] = asyncio.create_task(self._cancel(run))
@@ -329,6 +328,7 @@ class WarmWorker(ProcessWorker):
                 while not taken.done():
                     await self._children.cancel(run.id, "cancelled in Prefect")  # if it has come to a child
                     await asyncio.wait({taken}, timeout=0.1)
+                self._look_for_cancelled.set()  # it may have ended just before it was cancelled by force
             elif await self._is_nobodys(run):
                 await self._set_cancelled(run.id)
         except Exception:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from prefect.client.orchestration import PrefectClient, get_client
+from prefect.logging.handlers import APILogHandler
 
 from automation.engine.work import process_database
 from automation.settings import get_settings
@@ -18,6 +19,7 @@ async def deployed(postgres: Postgres, prefect_api: str) -> AsyncIterator[None]:
     process_database.cache_clear()
     await apply()
     yield
+    await APILogHandler.aflush()  # what runs here have logged, before the server ends
     await process_database().close()
 
 
