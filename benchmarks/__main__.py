@@ -54,14 +54,20 @@ def main() -> int:
 def _measure(name: str, sizes: Sizes, console: Console) -> dict[str, Any] | None:
     """One part's figures, in a folder of its own; None when it fails, which does not stop the others."""
     began = time.monotonic()
-    try:
-        with tempfile.TemporaryDirectory(prefix=f"automation-bench-{name}-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix=f"automation-bench-{name}-", ignore_cleanup_errors=True) as folder:
+        try:
             found = PARTS[name](sizes, Path(folder))
-    except Exception:
-        console.print(f"{name} could not be measured:", style="red")
-        console.print(traceback.format_exc(), markup=False, highlight=False)
-        return None
+        except Exception:
+            console.print(f"{name} could not be measured:", style="red")
+            said = [traceback.format_exc(), *(_end(log) for log in sorted(Path(folder).rglob("*.log")))]
+            console.print("\n".join(said), markup=False, highlight=False)
+            return None
     return {**found, "measured_in_seconds": round(time.monotonic() - began)}
+
+
+def _end(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-15:]
+    return "\n".join([f"--- {log.name}", *lines])
 
 
 def _arguments() -> argparse.Namespace:

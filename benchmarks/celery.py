@@ -58,11 +58,12 @@ def run(sizes: Sizes, folder: Path) -> dict[str, Any]:
 class CeleryDesign:
     """The running worker with its databases, and the application that sends it tasks."""
 
-    def __init__(self, database: Postgres, files: Path, roots: Sequence[int]) -> None:
+    def __init__(self, database: Postgres, files: Path, parts: dict[str, int]) -> None:
         from benchmarks.celery_app import execute_workflow
 
         self.files = files
-        self.roots = roots
+        self.parts = parts
+        self.roots = tuple(parts.values())
         self._task = execute_workflow
         self._sent = 0
         self._connection = psycopg2.connect(database.url)
@@ -118,7 +119,8 @@ def _system(folder: Path) -> Iterator[CeleryDesign]:
             return False
 
         with process(argv, clean_environment(**from_here), folder / "worker.log", ready) as worker:
-            design = CeleryDesign(database, folder / "runtime", [worker, redis_pid, database.pid])
+            parts = {"worker": worker, "redis": redis_pid, "postgresql": database.pid}
+            design = CeleryDesign(database, folder / "runtime", parts)
             try:
                 yield design
             finally:

@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from celery import Celery  # type: ignore[import-untyped]
 import sqlalchemy as sa
+from celery import Celery  # type: ignore[import-untyped]
 from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Identity, MetaData, String, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 

@@ -1,6 +1,7 @@
 """Which statements read a large table from one end to the other, by EXPLAIN."""
 
 import json
+import re
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -38,13 +39,19 @@ class Scans:
             query = "SELECT relname, reltuples::bigint FROM pg_class WHERE relkind = 'r' AND reltuples > $1"
             large = {row["relname"]: row["reltuples"] for row in await connection.fetch(query, _LARGE)}
             return [
-                f"{table} ({large[table]:,} rows): {' '.join(statement.split())[:300]}"
+                f"{table} ({large[table]:,} rows): {_short(statement)}"
                 for statement, parameters in self._statements.items()
                 for table in await _scanned(connection, statement, parameters)
                 if table in large
             ]
         finally:
             await connection.close()
+
+
+def _short(statement: str) -> str:
+    """The statement on one line, without the columns of its outermost SELECT."""
+    line = " ".join(statement.split())
+    return re.sub(r"^SELECT .*? FROM ", "SELECT … FROM ", line)[:400]
 
 
 async def _scanned(connection: asyncpg.Connection, statement: str, parameters: Any) -> set[str]:

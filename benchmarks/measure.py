@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from statistics import median
@@ -26,7 +26,9 @@ _LOOK = 0.002
 _LOOK_AT_ALL = 0.05
 """Seconds between two looks into the database: for one execution, and for all of a burst."""
 
-_PATIENCE = 300.0
+_PATIENCE = 30.0
+_PATIENCE_WITH_ALL = 300.0
+"""Seconds after which a single execution, or a burst, will never be done."""
 
 
 class System(Protocol):
@@ -35,6 +37,10 @@ class System(Protocol):
     @property
     def roots(self) -> Sequence[int]:
         """The processes that, with all below them, are the system."""
+
+    @property
+    def parts(self) -> Mapping[str, int]:
+        """Some of them by name, to see where the time goes."""
 
     def send(self, edits: Sequence[Edit]) -> list[str]:
         """Tell it of page edits as an application would; the executions that they start. Thread-safe."""
@@ -65,24 +71,29 @@ def closed_loop(system: System, ledger: Ledger, events: int) -> list[float]:
         time.sleep(PAUSE)
         began = time.perf_counter()
         (execution,) = system.send([edit])
-        wait(partial(system.is_done, execution), _LOOK)
+        wait(partial(system.is_done, execution), _LOOK, _PATIENCE)
         found.append(time.perf_counter() - began)
     return found
 
 
 def burst(system: System, ledger: Ledger, sizes: Sizes) -> dict[str, Any]:
-    """Distinct pages, all at once, as many as keep it at work for long enough: rate, and CPU per execution."""
-    pages, seconds = sizes.pilot, 0.0
-    while seconds < sizes.seconds:
-        pages = more(pages, seconds, sizes.seconds)
-        before = cpu_seconds(system.roots)
+    """Distinct pages, all at once: rate, and CPU time per execution."""
+    used: dict[str, float] = {}
+    trees = {"": system.roots, **{name: [pid] for name, pid in system.parts.items()}}
+
+    def send(pages: int) -> float:
+        before = {name: cpu_seconds(roots) for name, roots in trees.items()}
         seconds = all_at_once(system, ledger, ledger.new_pages(pages))
-        used = cpu_seconds(system.roots) - before
+        used.update({name: (cpu_seconds(roots) - before[name]) * 1000 / pages for name, roots in trees.items()})
+        return seconds
+
+    pages, seconds = long_enough(send, sizes.pilot, sizes.seconds)
     return {
         "burst_per_second": round(pages / seconds, 1),
         "burst_executions": pages,
         "burst_seconds": round(seconds, 2),
-        "cpu_ms_per_execution": round(used / pages * 1000, 3),
+        "cpu_ms_per_execution": round(used.pop(""), 3),
+        "cpu_ms_by_part": {name: round(one, 3) for name, one in used.items()},
     }
 
 
@@ -96,9 +107,18 @@ def storm(system: System, ledger: Ledger, sizes: Sizes) -> dict[str, Any]:
     return {"storm_seconds": round(median(found), 2), "storms": [round(one, 2) for one in found]}
 
 
-def more(number: int, seconds: float, wanted: float) -> int:
-    """How many it takes to last `wanted` seconds, with a reserve, when `number` lasted `seconds` (0: a pilot)."""
-    return math.ceil(number * 1.2 * wanted / seconds) if seconds else number
+def long_enough(work: Callable[[int], float], pilot: int, wanted: float) -> tuple[int, float]:
+    """How many it takes to keep something at work for `wanted` seconds, and how long they took.
+
+    Args:
+        work: does so many, and answers the seconds; first with `pilot`, which never counts.
+    """
+    number, seconds = pilot, work(pilot)
+    while True:
+        number = math.ceil(number * 1.2 * wanted / seconds)
+        seconds = work(number)
+        if seconds >= wanted:
+            return number, seconds
 
 
 def all_at_once(system: System, ledger: Ledger, edits: Sequence[Edit]) -> float:
@@ -109,11 +129,11 @@ def all_at_once(system: System, ledger: Ledger, edits: Sequence[Edit]) -> float:
     with ThreadPoolExecutor(_SENDERS) as senders:
         for _ in senders.map(system.send, lists):
             pass
-    wait(system.is_drained, _LOOK_AT_ALL)
+    wait(system.is_drained, _LOOK_AT_ALL, _PATIENCE_WITH_ALL)
     return time.perf_counter() - began
 
 
-def wait(done: Callable[[], bool], pause: float, patience: float = _PATIENCE) -> None:
+def wait(done: Callable[[], bool], pause: float, patience: float) -> None:
     """Look until `done` says yes.
 
     Raises:

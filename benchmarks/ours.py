@@ -15,7 +15,7 @@ from benchmarks import measure
 from benchmarks.figures import latency
 from benchmarks.ledger import Ledger
 from benchmarks.pages import PROJECTS, Edit
-from benchmarks.processes import PYTHON, ROOT, FailedError, clean_environment, free_ports, process
+from benchmarks.processes import PYTHON, ROOT, FailedError, clean_environment, free_ports, parts_of, process
 from benchmarks.sizes import Sizes
 
 SINGLE = "single"
@@ -23,6 +23,12 @@ SINGLE = "single"
 
 _COLD_LINGER = 0.05
 """AUTOMATION_BATCH_LINGER in seconds, with which every event of a closed loop needs a run of its own."""
+
+_PARTS = {
+    "postgresql": "postgres -D", "prefect-server": "prefect server", "service": "automation.cli serve",
+    "sites": "automation.runtime.sites", "worker": "prefect worker",
+}  # fmt: skip
+"""What stands in the command lines of the children of `automation up`."""
 
 # name of a violation → how many executions are in it; the tables hold nothing but what was measured
 _VIOLATIONS = {
@@ -67,6 +73,7 @@ class Ours:
     def __init__(self, home: Path, api: str, up: int, env: dict[str, str]) -> None:
         self.home = home
         self.roots = [up]
+        self.parts = parts_of(up, _PARTS)
         self._env = env
         self._client = Client(api, (home / API_KEY_FILE).read_text().strip())
         self._connection = psycopg2.connect(embedded.url(home / "postgres", "automation"))
@@ -99,7 +106,8 @@ class Ours:
 
     def wait_for_runs(self) -> None:
         """Until the last batch run has ended and the mirror knows it."""
-        measure.wait(lambda: not self.count("SELECT count(*) FROM flow_runs WHERE ended_at IS NULL"), 0.5)
+        open_ = "SELECT count(*) FROM flow_runs WHERE ended_at IS NULL"
+        measure.wait(lambda: not self.count(open_), pause=0.5, patience=120)
 
     def count(self, query: str) -> int:
         return int(self._row(query)[0])
@@ -138,7 +146,7 @@ def _up(folder: Path, **settings: str) -> Iterator[Ours]:
     )
     log.write_text("")
     argv = [PYTHON, "-m", "automation.cli", "up"]
-    with process(argv, env, log, lambda: "Ready in" in log.read_text(), timeout=180) as pid:
+    with process(argv, env, log, lambda: "Ready in" in log.read_text(), timeout=300) as pid:
         ours = Ours(home, f"http://127.0.0.1:{api}", pid, env)
         try:
             yield ours
@@ -147,12 +155,13 @@ def _up(folder: Path, **settings: str) -> Iterator[Ours]:
 
 
 def _singles(ours: Ours, ledger: Ledger, sizes: Sizes) -> dict[str, Any]:
-    """Flow runs of one execution each, as many as keep it at work for long enough."""
-    number, seconds = sizes.singles, 0.0
-    while seconds < sizes.seconds:
-        number = measure.more(number, seconds, sizes.seconds)
-        seconds = measure.all_at_once(ours, ledger, ledger.new_pages(number, SINGLE))
-    return {"singles_per_second": round(number / seconds, 2), "singles": number}
+    """Flow runs of one execution each."""
+
+    def send(runs: int) -> float:
+        return measure.all_at_once(ours, ledger, ledger.new_pages(runs, SINGLE))
+
+    runs, seconds = measure.long_enough(send, sizes.singles, sizes.seconds)
+    return {"singles_per_second": round(runs / seconds, 2), "singles": runs}
 
 
 def _check(ours: Ours, ledgers: Sequence[Ledger]) -> dict[str, int]:

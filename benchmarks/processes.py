@@ -126,12 +126,19 @@ def cpu_seconds(roots: Sequence[int]) -> float:
     them, all the way down): so a backend that lived between two looks counts too. Two calls' difference is
     the work of the time between. Elsewhere than on Linux, ended children are missing.
     """
-    while True:
+    for _ in range(100):
         try:
             times = [one.cpu_times() for one in _trees(roots)]
         except psutil.NoSuchProcess:  # ended since we asked who is there: its time is its parent's now
             continue
         return sum(one.user + one.system + one.children_user + one.children_system for one in times)
+    raise FailedError(f"one of the processes {', '.join(map(str, roots))} is gone")
+
+
+def parts_of(root: int, words: Mapping[str, str]) -> dict[str, int]:
+    """The children of a process by name; `words` has for each name what its command line holds."""
+    children = {one.pid: " ".join(one.cmdline()) for one in psutil.Process(root).children()}
+    return {name: pid for name, word in words.items() for pid, line in children.items() if word in line}
 
 
 def memory_mb(roots: Sequence[int]) -> float:

@@ -8,9 +8,10 @@ class Sizes:
     """
     Attributes:
         idle, stock_idle: events of a closed loop, ours and Celery's, and the stock worker's.
-        seconds: least length of a burst; `pilot` pages are sent first, to learn how many that takes.
+        seconds: least length of a burst, and of single runs.
+        pilot, singles: pages and single runs that are sent first, to learn how many that takes.
+        stock_runs: runs of the stock worker, of which it takes two seconds for each.
         edits, storm_pages, storms: a storm, and how many of them there are; the median counts.
-        singles, stock_runs: runs that are tried first; ours go on until `seconds`.
         history, rounds: past executions, and how often everything is measured beside them.
     """
 

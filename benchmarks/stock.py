@@ -40,9 +40,10 @@ def run(sizes: Sizes, folder: Path) -> dict[str, Any]:
 class Stock:
     """The running worker and its server."""
 
-    def __init__(self, database: Postgres, api: str, deployment: str, files: Path, roots: Sequence[int]) -> None:
+    def __init__(self, database: Postgres, api: str, deployment: str, files: Path, parts: dict[str, int]) -> None:
         self.files = files
-        self.roots = roots
+        self.parts = parts
+        self.roots = tuple(parts.values())
         self._client = httpx.Client(base_url=api, timeout=60)
         self._deployment = deployment
         self._runs = psycopg2.connect(database.prefect_url)
@@ -94,7 +95,8 @@ def _system(folder: Path) -> Iterator[Stock]:
         )
         argv = [PYTHON, "-m", "prefect", "worker", "start", "--pool", _POOL, "--limit", str(_CONCURRENCY)]
         with process(argv, env, folder / "worker.log", lambda: _polls(api)) as worker:
-            stock = Stock(database, api, deployment, folder / "runtime", [server, worker, database.pid])
+            parts = {"prefect-server": server, "worker": worker, "postgresql": database.pid}
+            stock = Stock(database, api, deployment, folder / "runtime", parts)
             try:
                 yield stock
             finally:

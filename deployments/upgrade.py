@@ -7,6 +7,7 @@ deploy that died has left over, the next one finishes.
 
 import asyncio
 import time
+from typing import Any
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate, WorkPoolUpdate
@@ -17,7 +18,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed, Scheduled
 
@@ -80,7 +81,7 @@ async def _drain(client: PrefectClient, settings: Settings) -> None:
         await database.close()
     for run in runs:
         cancelling = run.state is not None and run.state.is_cancelling()
-        state = Cancelled() if cancelling else Crashed(message="Its worker is gone.")
+        state: State[Any] = Cancelled() if cancelling else Crashed(message="Its worker is gone.")
         await client.set_flow_run_state(run.id, state, force=True)
 
 

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -9,6 +10,7 @@ from automation.client import delivery
 from automation.database import Database
 from automation.settings import Settings
 from tests.integration.api.serving import KEY, Api, serve
+from tests.integration.client.commands import Import, Studio
 from tests.integration.client.doors import Door
 
 
@@ -30,3 +32,13 @@ def door() -> Iterator[Door]:
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "FIRST_PAUSE", 0.01)
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Studio:
+    return Studio(tmp_path)
+
+
+@pytest.fixture
+def import_(tmp_path: Path) -> Import:
+    return Import(tmp_path)

@@ -26,7 +26,7 @@ from prefect.states import AwaitingRetry
 
 from automation.catalog import definitions
 from automation.database import Database
-from automation.models import Project, Status, utc_now
+from automation.models import Project, Status, StepExecution, utc_now
 from tests.integration import rows
 from tests.integration.worker.conftest import Pool, Probes, Served, deploy, gone, is_alive, marked, until
 
@@ -62,6 +62,18 @@ async def test_a_run_completes_in_a_process_that_goes_on_to_live_and_each_log_li
     assert len(began) == 1
 
 
+async def test_prefect_watches_no_run_from_a_thread_and_the_flow_knows_its_deployment_all_the_same(
+    served: Served,
+) -> None:
+    run_id = await served.pool.start("trivial")
+    await served.pool.ended(run_id)
+
+    lines = await lines_of(served.pool, run_id)
+    assert f"deployment {served.pool.deployments['trivial']}" in lines
+    [threads] = [line for line in lines if line.startswith("threads")]
+    assert "observer_thread" not in threads
+
+
 async def test_an_edited_page_is_on_disk_when_its_run_is_completed(served: Served, database: Database) -> None:
     await deploy(served.pool, "auto-save", "flows.auto_save.auto_save")
     workflow = definitions()["auto-save"].rows("p1", "Shop")
@@ -86,15 +98,9 @@ async def test_four_runs_go_side_by_side_and_the_fifth_waits(served: Served, pro
 
     assert all(state.is_completed() for state in states)
     assert {(await probes.read(id_)).status for id_, _ in started} == {Status.COMPLETED}
-    pids = {row.result["pid"] for row in await step_rows(probes.database)}
+    pids = {row.result["pid"] for row in await rows.every(probes.database, StepExecution)}
     assert len(pids) == 4
     assert 2 < time.monotonic() - began < 8
-
-
-async def step_rows(database: Database) -> list[Any]:
-    from automation.models import StepExecution
-
-    return await rows.every(database, StepExecution)
 
 
 async def test_a_run_that_is_due_later_begins_when_it_is_due(served: Served) -> None:

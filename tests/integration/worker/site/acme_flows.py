@@ -3,12 +3,13 @@
 import asyncio
 import os
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger, runtime, task
 from prefect.client.schemas.objects import State
 
 from automation import engine
@@ -22,27 +23,32 @@ class ProbeConfig(StepConfig):
     mark: str = ""
 
 
+def note(mark: str, pid: int) -> bool:
+    """Write a pid into the file `mark`, if there is to be one; whether it was there before."""
+    if not mark:
+        return False
+    there = Path(mark).exists()
+    with Path(mark).open("a") as file:
+        file.write(f"{pid}\n")
+    return there
+
+
 @step("PROBE")
 async def probe_step(step: StepContext, config: ProbeConfig) -> dict[str, Any]:
-    """Do what the trigger's data orders, once a file `mark` exists; the pid of the process is in it."""
+    """Do what the trigger's data orders, but only the first time: then the file `mark` tells that it was done."""
     orders = ProbeConfig.model_validate({**config.model_dump(), **step.trigger_data.get("probe", {})})
     step.log("probing")
-    first = not Path(orders.mark).exists() if orders.mark else True
-    if orders.mark:
-        with Path(orders.mark).open("a") as file:
-            file.write(f"{os.getpid()}\n")
-    if not first:
+    if note(orders.mark, os.getpid()):
         return {"pid": os.getpid(), "again": True}
     match orders.do:
         case "sleep":
             await asyncio.sleep(orders.seconds)
         case "block":
-            time.sleep(orders.seconds)
+            time.sleep(orders.seconds)  # noqa: ASYNC251 (that is the fault)
         case "exit":
             os._exit(7)
         case "spawn":
-            with Path(orders.mark).open("a") as file:
-                file.write(f"{subprocess.Popen(['sleep', '600']).pid}\n")
+            note(orders.mark, subprocess.Popen(["sleep", "600"]).pid)  # noqa: ASYNC220
             await asyncio.sleep(orders.seconds)
         case "ignore":
             end = time.monotonic() + orders.seconds
@@ -77,5 +83,7 @@ async def add(number: int) -> int:
 async def trivial() -> str:
     """Three trivial tasks."""
     get_run_logger().info("process %d", os.getpid())
+    get_run_logger().info("deployment %s", runtime.deployment.id)
+    get_run_logger().info("threads %s", [one.name for one in threading.enumerate()])
     await add(await add(await add(0)))
     return "done"
