@@ -69,7 +69,7 @@ class Settings(BaseSettings):
 
     dispatch_grace: float = Field(5, ge=0)
     """Seconds that Prefect's trigger has to start a rare event's run before the dispatcher does it: the
-    trigger takes 0.2–0.5 s, a stock worker's start 3 s more."""
+    trigger takes 0.2–0.5 s, the run's start as long again."""
 
     max_in_flight: PositiveInt = 20
     """Flow runs that exist in Prefect and have not ended; the rest waits in our table, where it is cheap.
@@ -79,8 +79,8 @@ class Settings(BaseSettings):
     """A run whose process has not renewed its lease for so long counts as lost; renewed every third of it."""
 
     pending_seconds: PositiveFloat = 120
-    """A run that a worker took and that has not begun after so long counts as lost: a stock worker under
-    load needs up to 20 s for its interpreter."""
+    """A run that a worker took and that has not begun after so long counts as lost. A warm worker
+    hands it to a process at once; a new interpreter on a machine under load needs up to 20 s."""
 
     step_soft_time_limit: PositiveFloat = 300
     """Seconds that one step may take for one execution; the old CELERY_TASK_SOFT_TIME_LIMIT."""

@@ -24,6 +24,9 @@ PARTS: dict[str, Callable[[Sizes, Path], dict[str, Any]]] = {
     "history": history.run,
 }
 
+QUIET = 0.5
+"""Load average up to which the machine counts as ours."""
+
 
 def main() -> int:
     """Exit code 1 when something could not be measured or was lost; a figure below its limit is only shown."""
@@ -36,6 +39,8 @@ def main() -> int:
     began = time.monotonic()
     result: dict[str, Any] = dict.fromkeys(PARTS)
     result["machine"] = machine()
+    if result["machine"]["load_before"] > QUIET:
+        console.print("Something else runs on this machine: the figures will be wrong.", style="yellow")
     for name in wanted:
         console.print(f"Measuring {name} …")
         result[name] = _measure(name, SMOKE if arguments.smoke else Sizes(), console)

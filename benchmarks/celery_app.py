@@ -70,29 +70,39 @@ activities = Table(
     Column("created_at", DateTime(timezone=True)),
 )  # fmt: skip
 
+Statement = tuple[sa.Executable, Json]
+
+# built once: SQLAlchemy needs as long to build a statement as to send it
+_NEW_EXECUTION, _NEW_LOG, _NEW_ACTIVITY = (sa.insert(table) for table in (executions, logs, activities))
+_END = (
+    sa.update(executions)
+    .where(executions.c.id == sa.bindparam("execution"))
+    .values({name: sa.bindparam(name) for name in ("status", "completed_at", "result")})
+)
+
 
 @app.task(bind=True, max_retries=3)  # type: ignore[untyped-decorator]
 def execute_workflow(self: Any, workflow_id: str, trigger_data: Json) -> None:
     """Auto-save: an execution row, three steps with a log row each, every one committed when it is done."""
     execution_id = self.request.id
     try:
-        _commit(
-            sa.insert(executions).values(
-                id=execution_id, workflow_id=workflow_id, status="RUNNING", started_at=_now(),
-                trigger_data=trigger_data, result={}, error_message="",
-            )
-        )  # fmt: skip
+        started = {
+            "id": execution_id, "workflow_id": workflow_id, "status": "RUNNING", "started_at": _now(),
+            "trigger_data": trigger_data, "result": {}, "error_message": "",
+        }  # fmt: skip
+        _commit((_NEW_EXECUTION, started))
         page = trigger_data["page"]
         _commit(_log(execution_id, "VALIDATE_PAGE", validate(page)))
         saved = save(trigger_data["project_id"], page, execution_id)
-        _commit(_log(execution_id, "SAVE_TO_RUNTIME", {"bytes": saved["bytes"]}))
-        activity = sa.insert(activities).values(
-            execution_id=execution_id, project_id=trigger_data["project_id"], user_id=trigger_data["user_id"],
-            page_id=page["id"], changes=saved["changes"], created_at=_now(),
-        )  # fmt: skip
-        _commit(activity, _log(execution_id, "LOG_ACTIVITY", {"logged": True}))
-        done = {"status": "COMPLETED", "completed_at": _now(), "result": {"bytes": saved["bytes"]}}
-        _commit(sa.update(executions).where(executions.c.id == execution_id).values(done))
+        result = {"bytes": saved["bytes"]}
+        _commit(_log(execution_id, "SAVE_TO_RUNTIME", result))
+        activity = {
+            "execution_id": execution_id, "project_id": trigger_data["project_id"],
+            "user_id": trigger_data["user_id"], "page_id": page["id"], "changes": saved["changes"],
+            "created_at": _now(),
+        }  # fmt: skip
+        _commit((_NEW_ACTIVITY, activity), _log(execution_id, "LOG_ACTIVITY", {"logged": True}))
+        _commit((_END, {"execution": execution_id, "status": "COMPLETED", "completed_at": _now(), "result": result}))
     except Exception as error:
         raise self.retry(exc=error, countdown=60) from error
 
@@ -112,17 +122,17 @@ def save(project_id: str, page: Json, execution_id: str) -> Json:
     return {"bytes": len(store.encode_page(page, stamp)), "changes": page_changes(outcome.previous, page)}
 
 
-def _log(execution_id: str, step: str, details: Json) -> Any:
-    return sa.insert(logs).values(
-        execution_id=execution_id, step_identifier=step, level="INFO", message=f"{step} completed",
-        details=details, created_at=_now(),
-    )  # fmt: skip
+def _log(execution_id: str, step: str, details: Json) -> Statement:
+    return _NEW_LOG, {
+        "execution_id": execution_id, "step_identifier": step, "level": "INFO",
+        "message": f"{step} completed", "details": details, "created_at": _now(),
+    }  # fmt: skip
 
 
-def _commit(*statements: Any) -> None:
+def _commit(*statements: Statement) -> None:
     with _engine().begin() as connection:
-        for statement in statements:
-            connection.execute(statement)
+        for statement, values in statements:
+            connection.execute(statement, values)
 
 
 @lru_cache

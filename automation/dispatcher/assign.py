@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.catalog import definitions
 from automation.dispatcher.dispatch import Dispatch
-from automation.engine.run import run_tags
+from automation.engine.entry import run_tags
 from automation.models import FINAL, Execution, FlowRun, Status, Workflow, utc_now
 from automation.models.turns import turns
 

@@ -3,13 +3,13 @@
     plan     what is to be done, in which order                  pure
     claim    taking executions for a single run                  SQL
     queue    taking waiting executions for a batch run           SQL
-    run      a flow run that carries executions                  Prefect
+    entry    a flow run that carries executions                   Prefect
     batch    a flow run that drains what waits                   Prefect
     work     doing it, wave by wave                              async
     record   what was done                                       SQL
 """
 
-from automation.engine.run import FLOW_OPTIONS, cancel, run
+from automation.engine.entry import FLOW_OPTIONS, cancel, finish, run
 from automation.engine.work import process_database
 
-__all__ = ["FLOW_OPTIONS", "cancel", "process_database", "run"]
+__all__ = ["FLOW_OPTIONS", "cancel", "finish", "process_database", "run"]

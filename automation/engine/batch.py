@@ -58,9 +58,10 @@ class BatchRun:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LANES, thread_name_prefix="step"))
         flow_run_id = await self.work.record(self._begin)
         async with self.work.heartbeat(flow_run_id), self._listening():
+            await self._resume()
             await self._drain(until=monotonic() + self.settings.batch_max_age)
             await self.work.record(lambda session: queue.stop_accepting(session, flow_run_id))
-            while not self.work.stopped and await self._round():
+            while not self._told_to_end() and await self._round():
                 pass  # what came between the last look and `stop_accepting`
         await self._tell_prefect()
         if self.work.stopped:
@@ -70,10 +71,23 @@ class BatchRun:
     async def _begin(self, session: AsyncSession) -> Any:
         return await claims.own_row(session, self.identity, self.settings)
 
+    def _told_to_end(self) -> bool:
+        return bool(self.work.stopped) or self.work.finishing.is_set()
+
+    async def _resume(self) -> None:
+        """A run that was handed back by a worker that stopped goes on with what it had taken."""
+
+        async def write(session: AsyncSession) -> list[Item]:
+            assert self.work.flow_run_id is not None
+            return await queue.take_again(session, self.work.flow_run_id)
+
+        if items := await self.work.record(write):
+            self._note(await self.work.do(items, batch=True))
+
     async def _drain(self, until: float) -> None:
         """Take and work, and wait in between, until the linger or the run's age is over."""
         quiet_since = monotonic()
-        while not self.work.stopped and monotonic() < until:
+        while not self._told_to_end() and monotonic() < until:
             self._wake.clear()
             if await self._round():
                 quiet_since = monotonic()
@@ -116,11 +130,10 @@ class BatchRun:
         due = await self.work.record(read)
         if due:
             seconds = max(0.0, min(seconds, (due - utc_now()).total_seconds()))
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        waits = [asyncio.create_task(one.wait()) for one in (self._wake, self.work.finishing)]
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for one in waits:
+            one.cancel()
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:

@@ -98,6 +98,7 @@ async def own_row(session: AsyncSession, run: RunIdentity, settings: Settings) -
     row.claimed_at = now
     row.lease_until = now + timedelta(seconds=settings.lease_seconds)
     row.ended_at = None
+    row.accepts = True
     await session.flush()
     return row.id
 

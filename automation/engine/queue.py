@@ -46,6 +46,17 @@ async def take(
     return await load_items(session, taken), max(project for _, project in rows)
 
 
+async def take_again(session: AsyncSession, flow_run_id: UUID) -> list[Item]:
+    """What this run had taken when its process ended, under a new dispatch number; no attempt is counted."""
+    statement = (
+        update(Execution.table())
+        .where(Execution.flow_run_id == flow_run_id, Execution.status == Status.RUNNING)
+        .values(dispatch_no=Execution.dispatch_no + 1)
+        .returning(*CLAIMED)
+    )
+    return await load_items(session, (await session.execute(statement)).all())
+
+
 async def _begin(session: AsyncSession, ids: Sequence[UUID], flow_run_id: UUID) -> Sequence[Row[Any]]:
     statement = (
         update(Execution.table())

@@ -45,11 +45,16 @@ class Work:
         self.flow_run_id: UUID | None = None
         self._working: dict[UUID, list[StepItem]] = {}
         self.stopped: str | None = None
+        self.finishing = asyncio.Event()
 
     def stop(self, reason: str) -> None:
         """Cancel everything that is under way, and begin no further step."""
         self.stopped = reason
         self._cancel(list(self._working), reason)
+
+    def finish(self) -> None:
+        """Take nothing more on, and end."""
+        self.finishing.set()
 
     async def do(self, items: Sequence[Item], *, batch: bool = False) -> list[tuple[Item, Outcome]]:
         """Run items to their ends: wave by wave whatever is ready, grouped by step type.

@@ -57,6 +57,13 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Finish:
+    """Order: let the run under way end soon, if it is one that could go on for long (a batch run)."""
+
+    flow_run_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Order: end, after the run under way."""
 
@@ -79,7 +86,7 @@ class Done:
     error: str = ""
 
 
-Order = Run | Cancel | Stop
+Order = Run | Cancel | Finish | Stop
 Report = Ready | Done
 
 
@@ -127,6 +134,8 @@ async def _serve(worker: Connection) -> None:
             loop.remove_reader(worker.fileno())
         if isinstance(order, Cancel):
             cancelling.add(asyncio.create_task(_cancel(order, running)))
+        elif isinstance(order, Finish):
+            engine.finish(order.flow_run_id)
         else:
             orders.put_nowait(order if isinstance(order, Run) else None)
 

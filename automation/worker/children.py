@@ -131,6 +131,12 @@ class Children:
             log.warning("Flow run %s did not stop within %g s; its process is killed.", run_id, grace)
             self._kill(one, Lost(f"cancelled, and killed after {grace:g} s"))
 
+    def finish(self) -> None:
+        """Have the runs that could go on for long end soon."""
+        for one in self._all:
+            if one.run_id:
+                self._order(one, process.Finish(one.run_id))
+
     def recycle(self) -> None:
         """Replace every child when its run is over."""
         log.info("Recycling %d processes.", len(self._all))

@@ -119,6 +119,7 @@ class WarmWorker(ProcessWorker):
     async def _wind_up(self) -> None:
         """Let the runs end within the grace period, then hand back those that have not."""
         log.info("Stopping; %d runs may still take %g s.", len(self._taken), self._shutdown_grace)
+        self._children.finish()
         hurry = asyncio.create_task(self._hurry.wait())
         ours_ = [task for id_, task in self._taken.items() if id_ not in self._elsewhere]
         ending = asyncio.create_task(_all_done(ours_))

@@ -141,6 +141,7 @@ def installation() -> Iterator[Installation]:
     names = ("AUTOMATION_API_PORT", "AUTOMATION_PREFECT_PORT", "AUTOMATION_SITES_PORT")
     env |= dict(zip(names, free_ports(3), strict=True))
     env |= {"AUTOMATION_HOME": str(home), "AUTO_SAVE_INTERVAL": "1", "AUTOMATION_LEASE_SECONDS": "6"}
+    env |= {"AUTOMATION_PENDING_SECONDS": "10"}
     with (root / "said").open("wb") as said:
         process = subprocess.Popen([*COMMAND, "up"], env=env, stdout=said, stderr=subprocess.STDOUT)
     try:

@@ -26,19 +26,25 @@ def created(project: str, **more: Any) -> Json:
     return event("project.created", project, project=about, **more)
 
 
-def page(project: str, page_id: str, *components: Json, version: int = 1, route: str | None = None, **more: Any) -> Json:
-    document = {"id": page_id, "name": page_id, "route": route or f"/{page_id}", "version": version,
-                "config": {"components": list(components)}}  # fmt: skip
-    return event("page.updated", project, page=document, **more)
+def page(
+    project: str, page_id: str, *components: Json, version: int = 1, route: str | None = None, **more: Any
+) -> Json:
+    """A page that was edited; its address is its id unless `route` says otherwise."""
+    about = {"id": page_id, "name": page_id, "route": route or f"/{page_id}", "version": version}
+    return event("page.updated", project, page={**about, "config": {"components": list(components)}}, **more)
 
 
 def text(words: str) -> Json:
     return component("Text", {"content": words})
 
 
-def hostile_page(project: str, kind: str) -> Json:
-    """A page with one component of a kind, in whose every field stands hostile text."""
-    return page(project, kind.lower(), component(kind, configs(HOSTILE)[kind]))
+def hostile(kind: str) -> Json:
+    """A component of a kind with hostile text in every field, but for the names and types of a form's fields,
+    which have to be valid."""
+    config = configs(HOSTILE)[kind]
+    if kind == "Form":
+        config["fields"] = [{**one, "name": f"field-{n}", "type": "text"} for n, one in enumerate(config["fields"])]
+    return component(kind, config)
 
 
 KINDS = tuple(configs(""))

@@ -6,7 +6,7 @@ from uuid import uuid4
 import httpx
 
 from tests.acceptance.conftest import ENDED, Installation, until
-from tests.acceptance.studio import KINDS, created, event, hostile_page, page, text
+from tests.acceptance.studio import KINDS, created, event, hostile, page, text
 from tests.unit.runtime.reading import active_content
 
 
@@ -19,20 +19,14 @@ def published(installation: Installation, project: str) -> None:
 def test_hostile_text_in_every_field_of_every_component_is_published_and_does_nothing(
     installation: Installation,
 ) -> None:
-    installation.send(created("hostile"), *(hostile_page("hostile", kind) for kind in KINDS))
+    installation.send(created("hostile"), *(page("hostile", kind.lower(), hostile(kind)) for kind in KINDS))
     published(installation, "hostile")
 
-    states = {one["status"] for one in installation.all_ended(project_id="hostile")}
-    assert states <= {"COMPLETED", "FAILED"}
-    shown = 0
+    assert {one["status"] for one in installation.all_ended(project_id="hostile")} == {"COMPLETED"}
     for kind in KINDS:
         answer = installation.site("hostile", kind.lower())
-        if answer.status_code == 200:
-            shown += 1
-            assert active_content(answer.text) == [], kind
-    failed = installation.executions(project_id="hostile", status="FAILED")
-    assert shown == len(KINDS) - len(failed)
-    assert all(one["error_message"] and "\n" not in one["error_message"] for one in failed)
+        assert answer.status_code == 200, kind
+        assert active_content(answer.text) == [], kind
 
 
 def test_a_site_is_published_changed_published_again_rolled_back_and_promoted(installation: Installation) -> None:
@@ -67,7 +61,7 @@ def test_events_that_come_twice_and_out_of_order_leave_the_newest_page(installat
     installation.send(created("order", timestamp="2026-01-01T00:00:00Z"))
 
     assert [one["duplicate"] for one in (*first, *again)] == [False] * 3 + [True] * 3
-    assert [[e["id"] for e in one["executions"]] for one in first] == [[e["id"] for e in one["executions"]] for one in again]
+    assert [made(one) for one in first] == [made(one) for one in again]
     installation.all_ended(project_id="order")
     saved = installation.home / "runtime" / "order" / "pages" / "home.json"
     assert "version 3" in saved.read_text()
@@ -150,6 +144,10 @@ def test_the_states_that_prefect_knows_are_those_of_the_executions(installation:
                 assert run["state_type"] == one["status"]
     assert carried
     assert {one["status"] for one in executions.values()} <= ENDED
+
+
+def made(answer: dict[str, list[dict[str, str]]]) -> list[str]:
+    return [one["id"] for one in answer["executions"]]
 
 
 def prefect_runs(installation: Installation) -> list[dict[str, object]]:

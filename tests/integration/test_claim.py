@@ -115,7 +115,7 @@ async def test_the_mirror_may_write_the_runs_row_in_the_moment_of_its_claim(data
 
 async def waits_for_a_lock(database: Database) -> None:
     """Until some connection waits for another one."""
-    query = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+    query = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = 'automation'")
     async with asyncio.timeout(10):
         while True:
             async with database.transaction() as session:

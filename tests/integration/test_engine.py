@@ -23,6 +23,7 @@ from tests.integration.rows import every, execution, planned, stored, workflow
 pytestmark = pytest.mark.usefixtures("deployed")
 
 MakeStep = Callable[..., StepType]
+Body = Callable[[StepContext], Awaitable[Result]]
 
 
 class AnyConfig(StepConfig):
@@ -35,7 +36,7 @@ class AnyConfig(StepConfig):
 def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeStep]:
     """Make step types that are known for the length of a test; they note in `ran` that they ran."""
 
-    def make_step(name: str, body: Callable[[StepContext], Awaitable[Result]] | None = None, **options: Any) -> StepType:
+    def make_step(name: str, body: Body | None = None, **options: Any) -> StepType:
         async def function(step: StepContext, config: AnyConfig) -> Result:
             ran.append(name)
             return await body(step) if body else {"word": config.word}
@@ -52,7 +53,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeStep]:
 ran: list[str] = []
 
 
-def failing(error: Exception, times: int = 1000) -> Callable[[StepContext], Awaitable[Result]]:
+def failing(error: Exception, times: int = 1000) -> Body:
     left = times
 
     async def body(step: StepContext) -> Result:
@@ -165,7 +166,7 @@ async def test_a_retry_waits_without_a_worker_and_starts_at_the_failed_step(
     database: Database, prefect: PrefectClient, make: MakeStep
 ) -> None:
     of = await workflow(database, make("ONE"), make("FLAKY", failing(NetworkError("no route"), times=2)), make("LAST"))
-    id_, flow_run = await execution(database, of), None
+    id_ = await execution(database, of)
     flow_run = await carry(prefect, id_)
 
     state = await run(prefect, flow_run)

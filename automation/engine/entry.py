@@ -64,7 +64,8 @@ async def run(
         raise RefusedError("The engine runs inside a Prefect flow run only.")
     flow_run = context.flow_run
     work = _running[flow_run.id] = Work(get_settings(), process_database())
-    identity = claims.RunIdentity(flow_run.id, flow_run.idempotency_key, kind, flow_run.name)
+    mode = "single" if batch is None else "batch"
+    identity = claims.RunIdentity(flow_run.id, flow_run.idempotency_key, kind, flow_run.name, mode)
     try:
         if batch is not None:
             return await run_batch(work, identity, batch)
@@ -82,6 +83,12 @@ def cancel(prefect_id: UUID, reason: str) -> bool:
         return False
     work.stop(reason)
     return True
+
+
+def finish(prefect_id: UUID) -> None:
+    """Have a batch run of this process end after the batch that it is at; any other run ends by itself."""
+    if work := _running.get(prefect_id):
+        work.finish()
 
 
 async def _run_single(
