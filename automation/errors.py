@@ -93,6 +93,10 @@ class StepError(AutomationError):
     policy: ClassVar[RetryPolicy] = RetryPolicy(3, timedelta(seconds=60))
     retry_at_once: ClassVar[bool] = False
 
+    def __init__(self, message: str = "") -> None:
+        # it goes into a column of the record, and PostgreSQL stores neither NUL nor half a surrogate pair
+        super().__init__(message.replace("\0", "\\0").encode(errors="backslashreplace").decode())
+
 
 class ValidationError(StepError):
     """The input is wrong, and trying again does not change it."""

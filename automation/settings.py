@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     lease_seconds: PositiveFloat = 30
     """A run whose process has not renewed its lease for so long counts as lost; renewed every third of it."""
 
-    pending_seconds: PositiveFloat = 120
+    pending_seconds: PositiveFloat = 30
     """A run that a worker took and that has not begun after so long counts as lost. A warm worker
     hands it to a process at once; a new interpreter on a machine under load needs up to 20 s."""
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from automation.catalog import definitions
 from automation.dispatcher.dispatch import Dispatch
 from automation.engine.entry import run_tags
-from automation.models import FINAL, Execution, FlowRun, Status, Workflow, utc_now
+from automation.models import OPEN, Execution, FlowRun, Status, Workflow, utc_now
 from automation.models.turns import turns
 
 
@@ -115,7 +115,7 @@ async def unsent(session: AsyncSession, older_than: timedelta) -> list[Dispatch]
         .where(
             FlowRun.ended_at.is_(None),
             FlowRun.prefect_id.is_(None),
-            Execution.status.not_in(FINAL),
+            Execution.status.in_(OPEN),
             FlowRun.created_at < utc_now() - older_than,
         )
         .order_by(FlowRun.created_at)

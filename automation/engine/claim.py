@@ -17,6 +17,7 @@ from automation.engine.plan import Item
 from automation.intake.create import WORK_CHANNEL
 from automation.models import (
     FINAL,
+    OPEN,
     Execution,
     FlowRun,
     Project,
@@ -119,7 +120,7 @@ async def _takeable(session: AsyncSession, flow_run_id: UUID, ids: Sequence[UUID
         select(Execution)
         .where(
             Execution.id.in_(ids),
-            Execution.status.not_in(FINAL),
+            Execution.status.in_(OPEN),
             or_(
                 Execution.flow_run_id == flow_run_id,
                 Execution.status == Status.PENDING,

@@ -149,6 +149,10 @@ async def _leave(work: Work, claim: claims.Claim) -> State[Any]:
             scheduled_time=utc_now() + timedelta(seconds=_BLOCKED_WAIT),
             message="Waits for saves of the project, or for another execution of the same key, to end.",
         )
+    if Status.FAILED in claim.ended:
+        return Failed(message="Its execution has failed; retry that one (`…/executions/{id}/retry/`), not its run.")
+    if Status.CANCELLED in claim.ended:
+        return Cancelled(message="Its execution was cancelled before this run began.")
     return Completed(message="Nothing to do: another run has taken these executions, or they have ended.")
 
 

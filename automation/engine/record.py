@@ -7,12 +7,12 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import inspect, select, update
+from sqlalchemy import exists, inspect, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.engine.plan import Item, PlannedStep
 from automation.errors import CancelledError, StepError
-from automation.models import Base, Execution, ExecutionLog, Json, Status, StepExecution, utc_now
+from automation.models import Base, Execution, ExecutionLog, FlowRun, Json, Status, StepExecution, utc_now
 from automation.models.bulk import insert_rows, update_rows
 from automation.steps import LogLine, StepItem
 
@@ -49,15 +49,26 @@ def outcome_of(item: Item, now: datetime) -> Outcome:
 
 
 async def still_ours(session: AsyncSession, items: Sequence[Item]) -> set[UUID]:
-    """The executions among `items` that nobody took from us; their rows are locked until the commit."""
+    """The executions among `items` that nobody took from us; their rows are locked until the commit.
+
+    What a run still does after it was given up as lost is nobody's: the mirror hands its executions on.
+    """
+    given_up = exists().where(FlowRun.id == Execution.flow_run_id, FlowRun.ended_at.is_not(None))
     query = (
         select(Execution.id, Execution.dispatch_no)
         .where(Execution.id.in_([item.execution_id for item in items]), Execution.status == Status.RUNNING)
+        .where(~given_up)
         .order_by(Execution.id)
-        .with_for_update()
+        .with_for_update(of=Execution)
     )
     current = dict((await session.execute(query)).tuples().all())
     return {item.execution_id for item in items if current.get(item.execution_id) == item.dispatch_no}
+
+
+async def cancel_requested(session: AsyncSession, ids: set[UUID]) -> set[UUID]:
+    """Which of these executions somebody wants cancelled."""
+    query = select(Execution.id).where(Execution.id.in_(ids), Execution.cancel_requested_at.is_not(None))
+    return set((await session.execute(query)).scalars())
 
 
 async def steps_begun(session: AsyncSession, pairs: Iterable[tuple[Item, PlannedStep]]) -> None:

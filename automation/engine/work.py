@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TypeVar, cast
 from uuid import UUID
 
+import asyncpg
 import sqlalchemy.exc
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -32,6 +33,12 @@ _OUTAGE = 60.0
 _CHECKPOINT = 1.0
 """Seconds of work of a batch that may wait to be recorded: a fast batch is recorded once, not wave by wave."""
 
+_OUR_FAULT = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError, sqlalchemy.exc.ProgrammingError)
+"""Errors that come again however often a statement is repeated. All others may be an outage: asyncpg's have no
+class in common that says so."""
+
+_BY_REQUEST = "cancelled by request"
+
 Ended = tuple[Item, PlannedStep, StepItem]
 T = TypeVar("T")
 
@@ -44,6 +51,7 @@ class Work:
         self.database = database
         self.flow_run_id: UUID | None = None
         self._working: dict[UUID, list[StepItem]] = {}
+        self._cancelled: set[UUID] = set()
         self.stopped: str | None = None
         self.finishing = asyncio.Event()
 
@@ -64,12 +72,12 @@ class Work:
         unrecorded: list[Ended] = []
         recorded_at = monotonic()
         while pairs := [(item, step) for item in items for step in item.ready()]:
-            if self.stopped:
-                for item in items:
-                    item.error = item.error or CancelledError(self.stopped)
-                break
             if not batch:
-                await self.record(partial(_begin, pairs))
+                self._cancelled |= await self.record(partial(_begin, pairs))
+            for item in items:
+                if self.stopped or item.execution_id in self._cancelled:
+                    item.error = item.error or CancelledError(self.stopped or _BY_REQUEST)
+            pairs = [(item, step) for item, step in pairs if not item.error]
             unrecorded += await self._wave(pairs)
             if not batch or monotonic() - recorded_at > _CHECKPOINT:
                 await self.record(partial(self._checkpoint, unrecorded))
@@ -164,13 +172,14 @@ class Work:
             try:
                 async with self.database.transaction() as session:
                     cancelled = await claims.renew_lease(session, flow_run_id, self.settings)
-            except (OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+            except (OSError, asyncpg.PostgresError, sqlalchemy.exc.SQLAlchemyError) as error:
                 log.warning("The lease could not be renewed: %s", error)
                 continue
             if cancelled is None:
                 self.stop("its flow run was given up as lost")
                 return
-            self._cancel(cancelled, "cancelled by request")
+            self._cancelled |= set(cancelled)
+            self._cancel(cancelled, _BY_REQUEST)
 
     def _cancel(self, executions: Sequence[UUID], reason: str) -> None:
         for execution_id in executions:
@@ -184,17 +193,20 @@ class Work:
             try:
                 async with self.database.transaction() as session:
                     return await write(session)
-            except (OSError, sqlalchemy.exc.InterfaceError, sqlalchemy.exc.OperationalError) as error:
-                if monotonic() > deadline:
+            except (OSError, asyncpg.PostgresError, sqlalchemy.exc.DBAPIError) as error:
+                if isinstance(error, _OUR_FAULT) or monotonic() > deadline:
                     raise
                 log.warning("The database does not answer, trying again: %s", error)
                 await asyncio.sleep(0.5)
 
 
-async def _begin(pairs: Sequence[tuple[Item, PlannedStep]], session: AsyncSession) -> None:
-    """Show steps as RUNNING, unless the execution was taken from us."""
+async def _begin(pairs: Sequence[tuple[Item, PlannedStep]], session: AsyncSession) -> set[UUID]:
+    """Show steps as RUNNING, unless the execution was taken from us; the executions that are to be cancelled."""
     ours = await record.still_ours(session, [item for item, _ in pairs])
-    await record.steps_begun(session, [pair for pair in pairs if pair[0].execution_id in ours])
+    cancelled = await record.cancel_requested(session, ours)
+    begun = [pair for pair in pairs if pair[0].execution_id in ours - cancelled]
+    await record.steps_begun(session, begun)
+    return cancelled
 
 
 def _by_step(pair: tuple[Item, PlannedStep]) -> tuple[str, str]:

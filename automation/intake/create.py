@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, case, func, or_, select, tuple_, update
+from sqlalchemy import and_, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from automation.catalog import definitions
 from automation.errors import ConflictError, NotFoundError
@@ -159,25 +158,34 @@ def _merge(wanted: Iterable[Wanted]) -> list[tuple[Wanted, list[UUID]]]:
     return sorted(groups.values(), key=lambda group: (group[0].workflow_id, group[0].key or ""))
 
 
+# The statements of the intake are text: composing them anew for each request costs more than running them.
+_LAST_STARTS = text("""
+    SELECT e.workflow_id, e.key, max(CASE WHEN e.status = 'PENDING' THEN e.due_at ELSE e.started_at END)
+    FROM workflow_executions AS e
+    JOIN unnest(CAST(:workflows AS uuid[]), CAST(:keys AS text[])) AS wanted(workflow_id, key)
+      ON wanted.workflow_id = e.workflow_id AND wanted.key = e.key
+    WHERE e.created_at > :since
+    GROUP BY e.workflow_id, e.key
+""")
+
+
 async def _last_starts(session: AsyncSession, wanted: Sequence[Wanted]) -> dict[tuple[UUID, str], datetime]:
     """When the newest execution of each key began or will begin; ix_…_workflow_id_key_created_at.
 
     One that is RETRYING gives way to the newer one, so its next try delays nobody.
     """
-    keys = [(one.workflow_id, one.key) for one in wanted if one.key is not None and _has_interval(one.kind)]
-    if not keys:
+    keyed = [one for one in wanted if one.key is not None and _has_interval(one.kind)]
+    if not keyed:
         return {}
-    query = (
-        select(
-            Execution.workflow_id,
-            Execution.key,
-            func.max(case((Execution.status == Status.PENDING, Execution.due_at), else_=Execution.started_at)),
-        )
-        .where(tuple_(Execution.workflow_id, Execution.key).in_(keys))
-        .where(Execution.created_at > utc_now() - timedelta(days=1))
-        .group_by(Execution.workflow_id, Execution.key)
+    rows = await session.execute(
+        _LAST_STARTS,
+        {
+            "workflows": [one.workflow_id for one in keyed],
+            "keys": [one.key for one in keyed],
+            "since": utc_now() - timedelta(days=1),
+        },
     )
-    return {(workflow_id, key): at for workflow_id, key, at in (await session.execute(query)).tuples() if key}
+    return {(workflow_id, key): at for workflow_id, key, at in rows.tuples()}
 
 
 def _has_interval(kind: str) -> bool:
@@ -256,31 +264,21 @@ async def _upsert(session: AsyncSession, rows: Sequence[Json]) -> dict[Any, Star
     return found
 
 
+_SUPERSEDE = text("""
+    UPDATE workflow_executions AS old
+    SET status = 'CANCELLED', completed_at = CAST(:now AS timestamptz),
+        error_message = concat('superseded by ', new.id, ', a newer execution of the same key')
+    FROM workflow_executions AS new
+    WHERE new.id = ANY(CAST(:ids AS uuid[])) AND new.workflow_id = old.workflow_id AND new.key = old.key
+      AND new.id <> old.id AND old.status = 'RETRYING' AND old.coalesces
+      AND CASE WHEN new.version IS NOT NULL AND old.version IS NOT NULL
+               THEN old.version <= new.version ELSE old.occurred_at <= new.occurred_at END
+""")
+
+
 async def _supersede_retrying(session: AsyncSession, new_ids: set[UUID]) -> None:
     """What is to be tried again gives way to a newer execution of its key; not to one that came out of order."""
-    new = aliased(Execution)
-    is_older = case(
-        (and_(new.version.is_not(None), Execution.version.is_not(None)), Execution.version <= new.version),
-        else_=Execution.occurred_at <= new.occurred_at,
-    )
-    await session.execute(
-        update(Execution)
-        .where(
-            new.id.in_(new_ids),
-            new.workflow_id == Execution.workflow_id,
-            new.key == Execution.key,
-            new.id != Execution.id,
-            Execution.status == Status.RETRYING,
-            Execution.coalesces,
-            is_older,
-        )
-        .values(
-            status=Status.CANCELLED,
-            completed_at=utc_now(),
-            error_message=func.concat("superseded by ", new.id, ", a newer execution of the same key"),
-        )
-        .execution_options(synchronize_session=False)
-    )
+    await session.execute(_SUPERSEDE, {"ids": list(new_ids), "now": utc_now()})
 
 
 async def _flush(session: AsyncSession, wanted: Sequence[Wanted], now: datetime) -> None:

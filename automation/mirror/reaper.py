@@ -76,8 +76,8 @@ async def _end(
     patience = settings.pending_seconds if run.state.is_pending() else settings.lease_seconds
     if utc_now() - run.state.timestamp < timedelta(seconds=patience):
         return False
-    lost = Crashed(message="Its worker is gone (lease expired).")
-    state: State[Any] = Cancelled() if run.state.is_cancelling() else lost
+    lost: State[Any] = Crashed(message="Its worker is gone (lease expired).")
+    state = Cancelled() if run.state.is_cancelling() else lost
     await client.set_flow_run_state(prefect_id, state, force=True)
     log.warning("Flow run %s (%s) was lost and is now %s.", run.name, prefect_id, state.name)
     return True

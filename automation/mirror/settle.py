@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.errors import WorkerLostError
 from automation.intake.create import WORK_CHANNEL, newer
-from automation.models import FINAL, Execution, FlowRun, Status, StepExecution, utc_now
+from automation.models import OPEN, Execution, FlowRun, Status, StepExecution, utc_now
 
 _STEP_BACK, _LONGEST = timedelta(seconds=1), timedelta(minutes=1)
 
@@ -22,7 +22,7 @@ async def settle_ended(session: AsyncSession) -> int:
     query = (
         select(Execution, FlowRun.state)
         .join(FlowRun, FlowRun.id == Execution.flow_run_id)
-        .where(Execution.status.not_in(FINAL), FlowRun.ended_at.is_not(None))
+        .where(Execution.status.in_(OPEN), FlowRun.ended_at.is_not(None))
         .order_by(Execution.created_at)
         .with_for_update(of=Execution, skip_locked=True)
     )

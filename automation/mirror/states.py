@@ -20,7 +20,7 @@ from sqlalchemy import and_, delete, exists, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from automation.models import FINAL, Execution, FlowRun, MirrorCursor, utc_now
+from automation.models import OPEN, Execution, FlowRun, MirrorCursor, utc_now
 from automation.settings import WORK_POOL
 
 OVERLAP = timedelta(seconds=60)
@@ -144,7 +144,7 @@ async def _request_cancels(session: AsyncSession, prefect_ids: Sequence[UUID]) -
             update(Execution)
             .where(
                 Execution.flow_run_id.in_(rows),
-                Execution.status.not_in(FINAL),
+                Execution.status.in_(OPEN),
                 Execution.cancel_requested_at.is_(None),
             )
             .values(cancel_requested_at=utc_now())
@@ -163,7 +163,7 @@ async def vanished(session: AsyncSession, prefect_ids: Sequence[UUID]) -> None:
 
 async def drop_orphans(session: AsyncSession) -> None:
     """Rows of runs that never came to be, and whose execution went to another run meanwhile."""
-    carries = exists().where(Execution.flow_run_id == FlowRun.id, Execution.status.not_in(FINAL))
+    carries = exists().where(Execution.flow_run_id == FlowRun.id, Execution.status.in_(OPEN))
     await session.execute(
         delete(FlowRun).where(
             FlowRun.ended_at.is_(None),
