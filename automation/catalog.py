@@ -39,8 +39,8 @@ class WorkflowDefinition:
         key: dotted path in the event's data of what executions must not overlap on (`page.id`).
         rare: its runs start through Prefect's event trigger; the dispatcher only catches what that lost.
         also_on: event types that start it beside `trigger_type`.
-        run_mode: whether its executions get a flow run each, or are carried by batch runs; a workflow's
-            `config.run_mode` overrides it.
+        run_mode: whether its executions get a flow run each, or are carried by batch runs (its flow then takes
+            `batch`); a workflow's `config.run_mode = "single"` turns them off.
         interval_setting: the setting with the least seconds between two executions of one key.
         flushes: kinds whose waiting executions of the same project must be done first.
     """

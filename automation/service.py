@@ -32,7 +32,8 @@ def run(settings: Settings) -> None:
     Raises:
         SettingError: AUTOMATION_DATABASE_URL is not set.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Prefect has set up the root logger when it was imported; ours says what the service does
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     if settings.database_url is None:
         raise SettingError('AUTOMATION_DATABASE_URL is not set; use `automation up`, or eval "$(automation env)"')

@@ -62,7 +62,8 @@ class Settings(BaseSettings):
     """Flow runs that may run at once in the work pool; the platform's own default."""
 
     workflow_timeout: PositiveFloat = Field(1800, validation_alias="WORKFLOW_TIMEOUT")
-    """Seconds that one execution may run; the platform's own default."""
+    """Seconds that one execution may run at a stretch, its waits for a retry not counted; the platform's own
+    default."""
 
     auto_save_interval: float = Field(30, ge=0, validation_alias="AUTO_SAVE_INTERVAL")
     """Seconds between two saves of one page; the platform's own default."""

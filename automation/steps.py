@@ -18,7 +18,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, get_type_hints
 from uuid import UUID
 
 from prefect import Task
@@ -250,7 +250,7 @@ def step(
     """
 
     def make(function: StepFunction) -> StepType:
-        config_model = function.__annotations__["config"]
+        config_model = get_type_hints(function)["config"]
 
         async def run(batch: StepBatch) -> None:
             await _run_batch(step_type, batch)

@@ -115,7 +115,7 @@ class Probe:
 
     async def _take(self, flow_run_id: UUID) -> None:
         async with self.database.transaction() as session:
-            items, _ = await queue.take(session, "auto-save", flow_run_id, self.settings.batch_size, "")
+            items, _ = await queue.take(session, "auto-save", flow_run_id, self.settings.batch_size, None)
         assert len(items) == _EVENTS, f"{len(items)} were claimed, not {_EVENTS}"
 
     async def _find_hundredth(self) -> str:

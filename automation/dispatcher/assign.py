@@ -45,7 +45,7 @@ async def _choose(session: AsyncSession, capacity: int) -> Sequence[tuple[Execut
     flushes = _flushes()
     parameters = {f"{side}_{n}": value for n, pair in enumerate(flushes) for side, value in pair.items()}
     found = await session.execute(
-        _turns(len(flushes)), {"size": capacity, "after": "", "now": utc_now(), **parameters}
+        _turns(len(flushes)), {"size": capacity, "now": utc_now(), **parameters}
     )
     ids = [id_ for id_, _ in found.tuples()]
     query = (

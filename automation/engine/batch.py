@@ -51,7 +51,7 @@ class BatchRun:
         self.settings = work.settings
         self.counts: Counter[str] = Counter()
         self.rows: list[Json] = []
-        self._after = ""
+        self._after: str | None = None
         self._wake = asyncio.Event()
 
     async def run(self) -> State[Any]:
@@ -112,7 +112,7 @@ class BatchRun:
         flow_run_id = self.work.flow_run_id
         assert flow_run_id is not None
 
-        async def write(session: AsyncSession) -> tuple[list[Item], str]:
+        async def write(session: AsyncSession) -> tuple[list[Item], str | None]:
             return await queue.take(session, self.kind, flow_run_id, self.settings.batch_size, self._after)
 
         try:

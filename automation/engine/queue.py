@@ -13,36 +13,37 @@ from automation.engine.plan import Item
 from automation.models import Execution, FlowRun, Status, utc_now
 from automation.models.turns import turns
 
-_TURNS = turns(
-    waiting="w.status = 'PENDING' AND w.flow_run_id IS NULL AND w.batch AND w.kind = :kind",
-    allowed="""NOT EXISTS (
-        SELECT FROM workflow_executions AS other
-        WHERE other.workflow_id = w.workflow_id AND other.key = w.key AND other.status = 'RUNNING')""",
-)
+_TURNS = {
+    behind: turns(
+        waiting="w.status = 'PENDING' AND w.flow_run_id IS NULL AND w.batch AND w.kind = :kind",
+        allowed="""NOT EXISTS (
+            SELECT FROM workflow_executions AS other
+            WHERE other.workflow_id = w.workflow_id AND other.key = w.key AND other.status = 'RUNNING')""",
+        behind=behind,
+    )
+    for behind in (False, True)
+}
 
 
 async def take(
-    session: AsyncSession, kind: str, flow_run_id: UUID, size: int, after: str
-) -> tuple[list[Item], str]:
+    session: AsyncSession, kind: str, flow_run_id: UUID, size: int, after: str | None
+) -> tuple[list[Item], str | None]:
     """Take up to `size` due executions of a kind for a batch run; they are RUNNING afterwards.
 
     Args:
-        after: the last project that was served; the turn goes on behind it.
+        after: the last project that was served, behind which the turn goes on; None begins it.
 
     Returns:
-        The items, and the project to go on behind; `""` when the turn is at its end.
+        The items, and the project to go on behind; None when the turn is at its end.
     """
-    found = await session.execute(_TURNS, {"kind": kind, "after": after, "size": size, "now": utc_now()})
+    behind = {} if after is None else {"after": after}
+    found = await session.execute(
+        _TURNS[after is not None], {"kind": kind, "size": size, "now": utc_now(), **behind}
+    )
     rows = found.tuples().all()
     if not rows:
-        return [], ""
-    locked = select(Execution.id).where(
-        Execution.id.in_([id_ for id_, _ in rows]),
-        Execution.status == Status.PENDING,
-        Execution.flow_run_id.is_(None),
-    )
-    ids = (await session.execute(locked.with_for_update(skip_locked=True))).scalars().all()
-    taken = await _begin(session, ids, flow_run_id)
+        return [], None
+    taken = await _begin(session, [id_ for id_, _ in rows], flow_run_id)
     return await load_items(session, taken), max(project for _, project in rows)
 
 
@@ -58,9 +59,12 @@ async def take_again(session: AsyncSession, flow_run_id: UUID) -> list[Item]:
 
 
 async def _begin(session: AsyncSession, ids: Sequence[UUID], flow_run_id: UUID) -> Sequence[Row[Any]]:
+    free = select(Execution.id).where(
+        Execution.id.in_(ids), Execution.status == Status.PENDING, Execution.flow_run_id.is_(None)
+    )
     statement = (
         update(Execution.table())
-        .where(Execution.id.in_(ids))
+        .where(Execution.id.in_(free.with_for_update(skip_locked=True)))
         .values(
             status=Status.RUNNING,
             flow_run_id=flow_run_id,

@@ -20,7 +20,7 @@ from automation.engine import claim as claims
 from automation.engine import record, vitals
 from automation.engine.plan import Item, PlannedStep
 from automation.engine.record import Outcome
-from automation.errors import CancelledError, SettingError, StepError
+from automation.errors import CancelledError, SettingError, StepError, StepTimeoutError
 from automation.models import utc_now
 from automation.settings import Settings, get_settings
 from automation.steps import StepBatch, StepContext, StepItem
@@ -52,6 +52,7 @@ class Work:
         self.flow_run_id: UUID | None = None
         self._working: dict[UUID, list[StepItem]] = {}
         self._cancelled: set[UUID] = set()
+        self._deadline = 0.0
         self.stopped: str | None = None
         self.finishing = asyncio.Event()
 
@@ -71,12 +72,17 @@ class Work:
         """
         unrecorded: list[Ended] = []
         recorded_at = monotonic()
+        self._deadline = recorded_at + self.settings.workflow_timeout
         while pairs := [(item, step) for item in items for step in item.ready()]:
             if not batch:
                 self._cancelled |= await self.record(partial(_begin, pairs))
             for item in items:
                 if self.stopped or item.execution_id in self._cancelled:
                     item.error = item.error or CancelledError(self.stopped or _BY_REQUEST)
+                elif monotonic() > self._deadline:
+                    item.error = item.error or StepTimeoutError(
+                        f"the workflow ran longer than its {self.settings.workflow_timeout:g} s (WORKFLOW_TIMEOUT)"
+                    )
             pairs = [(item, step) for item, step in pairs if not item.error]
             unrecorded += await self._wave(pairs)
             if not batch or monotonic() - recorded_at > _CHECKPOINT:
@@ -97,7 +103,7 @@ class Work:
     async def _step(self, pairs: Sequence[tuple[Item, PlannedStep]]) -> list[Ended]:
         """Run one step type over the items that are ready for it: one Prefect task run."""
         _, first = pairs[0]
-        limit = self.settings.step_soft_time_limit
+        limit = min(self.settings.step_soft_time_limit, self._deadline - monotonic())
         work = [StepItem(self._context(item, step), step.config, limit) for item, step in pairs]
         for (item, _), one in zip(pairs, work, strict=True):
             self._working.setdefault(item.execution_id, []).append(one)

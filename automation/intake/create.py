@@ -129,10 +129,9 @@ async def start_workflow(
 
 
 def runs_in_batch(kind: str, config: Json) -> bool:
-    """Whether batch runs carry a workflow's executions: its `config.run_mode`, else its kind's default."""
+    """Whether batch runs carry a workflow's executions: its kind has them, and its `config.run_mode` allows it."""
     definition = definitions().get(kind)
-    default = definition.run_mode if definition else "single"
-    return bool(config.get("run_mode", default) == "batch")
+    return definition is not None and definition.run_mode == "batch" == config.get("run_mode", "batch")
 
 
 def newer(version: int | None, at: datetime, than_version: int | None, than_at: datetime) -> bool:

@@ -3,11 +3,11 @@
 from sqlalchemy import TextClause, text
 
 
-def turns(waiting: str, allowed: str) -> TextClause:
+def turns(waiting: str, allowed: str, *, behind: bool = False) -> TextClause:
     """A query for the next `:size` due executions, in the order in which they shall be taken.
 
     Projects that have something waiting are found by hopping over an index on coalesce(project_id, ''), one
-    probe each, beginning behind the project `:after`; then each gives its share of `:size`, oldest first. So
+    probe each, beginning behind the project `:after` if `behind` is set; then each gives its share of `:size`, oldest first. So
     the cost does not grow with the backlog.
 
     Args:
@@ -15,13 +15,14 @@ def turns(waiting: str, allowed: str) -> TextClause:
         allowed: further condition on `w`.
 
     Returns:
-        Rows of (id, project); parameters `size`, `after`, `now`, and those of the conditions.
+        Rows of (id, project); parameters `size`, `now`, those of the conditions, and `after` with `behind`.
     """
     hop = f"SELECT coalesce(w.project_id, '') FROM workflow_executions AS w WHERE {waiting}"  # noqa: S608
+    start = "AND coalesce(w.project_id, '') > :after" if behind else ""
     order = "ORDER BY coalesce(w.project_id, '') LIMIT 1"
     return text(f"""
         WITH RECURSIVE projects(project, n) AS (
-            SELECT ({hop} AND coalesce(w.project_id, '') > :after {order}), 1
+            SELECT ({hop} {start} {order}), 1
             UNION ALL
             SELECT ({hop} AND coalesce(w.project_id, '') > projects.project {order}), n + 1
             FROM projects WHERE projects.project IS NOT NULL AND n < :size

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
@@ -22,6 +23,7 @@ from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import run_flow
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.logging import get_logger
+from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, temporary_settings
 
@@ -102,9 +104,17 @@ def main(worker: Connection, shared: vitals.Vitals) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _end_with_forkserver()
     threading.Thread(target=_end_with_worker, name="end with worker", daemon=True).start()
+    _keep_console_quiet()
     vitals.share(shared)
     with temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):  # the worker has checked it
         asyncio.run(_serve(worker))
+
+
+def _keep_console_quiet() -> None:
+    """Leave the lines of every run and step to Prefect, which has them all: drawing them costs 3 ms each."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.setLevel(logging.WARNING)
 
 
 def _end_with_forkserver() -> None:

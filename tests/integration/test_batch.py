@@ -1,7 +1,7 @@
 """Batch runs, on a real Prefect server and a real database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -52,7 +52,7 @@ class Script:
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     script = Script()
 
     async def function(step: StepContext, config: NoConfig) -> Result:
@@ -61,7 +61,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
     made = step("SCRIPTED", retries=0, retry_delay_seconds=[0.01])(function)
     monkeypatch.setitem(catalog.step_types(), "SCRIPTED", made)
     monkeypatch.setattr(engine_run, "get_settings", lambda: SETTINGS)
-    yield script
+    return script
 
 
 async def batch_of(database: Database, *names: str, project: str = "p1") -> dict[str, UUID]:
@@ -96,7 +96,8 @@ async def test_every_item_keeps_its_own_steps_logs_timings_and_result(
     for name, id_ in ids.items():
         one = await stored(database, id_)
         assert (one.status, one.result["steps"]) == (Status.COMPLETED, {"scripted": {"name": name}})
-        assert one.started_at and one.completed_at
+        assert one.started_at
+        assert one.completed_at
     assert {(one.execution_id, one.status) for one in await every(database, StepExecution)} == {
         (id_, Status.COMPLETED) for id_ in ids.values()
     }

@@ -5,9 +5,9 @@ one run per interval and key, no execution runs beside another of its key, and a
 a newer one.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
 
@@ -38,11 +38,11 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     for module in (create, queue, record, claim):
         monkeypatch.setattr(module, "utc_now", clock)
-    yield clock
+    return clock
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class World:
             run = FlowRun(kind="auto-save", mode="batch")
             session.add(run)
             await session.flush()
-            items, _ = await queue.take(session, "auto-save", run.id, 500, "")
+            items, _ = await queue.take(session, "auto-save", run.id, 500, None)
         mine = [item for item in items if item.project.id == self.project]
         for item in mine:
             page_id = item.trigger_data["page"]["id"]
@@ -197,5 +197,5 @@ async def test_the_last_state_wins_and_a_key_is_never_worked_on_twice_at_once(
         assert int(saved["name"]) == last, "the last state is on disk"
         assert world.written[page_id] == sorted(world.written[page_id]), "nothing old over something newer"
         starts = world.starts.get(page_id, [])
-        gaps = [after - before for before, after in zip(starts, starts[1:], strict=False)]
+        gaps = [after - before for before, after in pairwise(starts)]
         assert all(gap >= timedelta(seconds=INTERVAL) for gap in gaps), f"one run per interval: {gaps}"

@@ -243,3 +243,13 @@ async def test_the_loop_is_woken_by_new_work_and_by_the_clock(database: Database
         loop.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await loop
+
+
+async def test_a_workflow_of_the_platform_is_dispatched_although_it_has_no_project(database: Database) -> None:
+    of = await workflow(database, project_id=None, kind="cleanup")
+    id_ = await execution(database, of)
+
+    async with database.transaction() as session:
+        [dispatch] = await assign.assign(session, 5)
+
+    assert dispatch.parameters == {"executions": [str(id_)]}
