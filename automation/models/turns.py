@@ -7,8 +7,8 @@ def turns(waiting: str, allowed: str, *, behind: bool = False) -> TextClause:
     """A query for the next `:size` due executions, in the order in which they shall be taken.
 
     Projects that have something waiting are found by hopping over an index on coalesce(project_id, ''), one
-    probe each, beginning behind the project `:after` if `behind` is set; then each gives its share of `:size`, oldest first. So
-    the cost does not grow with the backlog.
+    probe each, beginning behind the project `:after` if `behind` is set; then each gives its share of `:size`,
+    oldest first. So the cost does not grow with the backlog.
 
     Args:
         waiting: condition of that partial index on `w`, an execution.

@@ -15,6 +15,7 @@ from automation import catalog, control, engine
 from automation.database import Database
 from automation.errors import FileSystemError, NetworkError, ValidationError
 from automation.models import Activity, Execution, ExecutionLog, FlowRun, Status, StepExecution, Workflow, utc_now
+from automation.settings import get_settings
 from automation.steps import Result, StepConfig, StepContext, StepType, step
 from deployments.platform import apply_platform_workflows
 from tests.integration.flows import carry, create, run
@@ -401,3 +402,21 @@ async def test_what_a_run_does_after_it_was_given_up_is_not_recorded(
     await run(prefect, await carry(prefect, id_))
 
     assert (await stored(database, id_)).status == Status.RUNNING  # the mirror hands it to the retry policy
+
+
+async def test_a_workflow_that_runs_longer_than_its_limit_is_stopped(
+    database: Database, prefect: PrefectClient, make: MakeStep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(step: StepContext) -> Result:
+        await asyncio.sleep(60)
+        return {}
+
+    short = get_settings().model_copy(update={"workflow_timeout": 0.2})
+    monkeypatch.setattr("automation.engine.entry.get_settings", lambda: short)
+    id_ = await execution(database, await workflow(database, make("SLOW", slow), make("NEVER")))
+    state = await run(prefect, await carry(prefect, id_))
+
+    one = await stored(database, id_)
+    assert (one.status, one.error_code) == (Status.RETRYING, "TIMEOUT_ERROR")
+    assert state.name == "AwaitingRetry"
+    assert ran == ["SLOW"]

@@ -502,7 +502,7 @@ async def test_when_the_process_that_mirrors_dies_another_one_takes_over(
 
 async def until(true: Any) -> None:
     async with asyncio.timeout(20):
-        while not true():  # noqa: ASYNC110 (there is no event for it)
+        while not true():
             await asyncio.sleep(0.01)
 
 

@@ -19,7 +19,7 @@ async def test_a_schedule_makes_runs(deployed: None, prefect: PrefectClient) -> 
     try:
         chosen = DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id]))
         async with asyncio.timeout(90):  # the scheduler looks every few seconds, and once a minute at everything
-            while not [  # noqa: ASYNC110 (Prefect's server has no event for it here)
+            while not [
                 run
                 for run in await prefect.read_flow_runs(deployment_filter=chosen)
                 if run.auto_scheduled and run.created_by and run.created_by.id == schedule.id

@@ -97,7 +97,7 @@ async def serve(services: Services) -> AsyncIterator[Api]:
     config = uvicorn.Config(create_app(services), port=0, log_config=None, lifespan="off", ws="none")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
+    while not server.started:
         await asyncio.sleep(0.01)
     _, port = server.servers[0].sockets[0].getsockname()
     url = f"http://127.0.0.1:{port}/api/automation/"

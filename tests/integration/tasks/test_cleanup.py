@@ -227,7 +227,7 @@ async def _until_logs(client: PrefectClient, run: UUID, count: int) -> None:
     """Prefect stores and deletes log lines in the background."""
     these = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
     async with asyncio.timeout(20):
-        while len(await client.read_logs(these)) != count:  # noqa: ASYNC110 (it is another process's)
+        while len(await client.read_logs(these)) != count:
             await asyncio.sleep(0.1)
 
 
