@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -155,7 +156,8 @@ def _parse_since(text: str) -> datetime | None:
         return None
     if duration := re.fullmatch(r"(\d+)([smhd])", text):
         unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[duration[2]]
-        return datetime.now(UTC) - timedelta(**{unit: int(duration[1])})
+        with suppress(OverflowError):
+            return datetime.now(UTC) - timedelta(**{unit: int(duration[1])})
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:

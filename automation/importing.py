@@ -219,7 +219,7 @@ def _client() -> "Client":
     """
     from automation.client import Client
     from automation.errors import SettingError
-    from automation.installation import prepare, require_database
+    from automation.installation import local_url, prepare, require_database
     from automation.settings import get_settings
 
     settings = get_settings()
@@ -230,14 +230,8 @@ def _client() -> "Client":
     else:
         installation = prepare(settings)
         require_database(installation)
-        url, key = _local_address(settings.host, settings.api_port), installation.api_key
+        url, key = local_url(settings.host, settings.api_port), installation.api_key
     try:
         return Client(url, key)
     except ValueError as error:
         raise SettingError(f"AUTOMATION_API_URL, AUTOMATION_API_KEY: {error}") from None
-
-
-def _local_address(host: str, port: int) -> str:
-    """The URL under which this machine reaches what listens on `host`."""
-    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not bound)
-    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"

@@ -147,9 +147,9 @@ def _server_environment(installation: Installation, database_url: str) -> dict[s
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": f"{retention.total_seconds():.0f}",
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"P{retention.days}D",  # seconds are refused here
-        # leases in memory end with the server, and with them the runs that hold one
         # a run that finds its deployment full comes again after so long; the default of 30 s is felt by people
         "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "3",
+        # leases in memory end with the server, and with them the runs that hold one
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": (
             f"{_CANCELLING_TIMEOUT.total_seconds():.0f}"
@@ -177,6 +177,12 @@ def exports(installation: Installation) -> str:
         for name, value in environment(installation).items()
         if name not in _SECRET or os.environ.get(name) != value
     )
+
+
+def local_url(host: str, port: int) -> str:
+    """The URL under which this machine reaches what listens on `host`."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not bound)
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
 def require_database(installation: Installation) -> None:

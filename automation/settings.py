@@ -7,9 +7,13 @@ Variables are `AUTOMATION_<NAME>`, except the three that the platform already us
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from automation.errors import SettingError
 
@@ -19,6 +23,7 @@ WORK_POOL = "automation"
 """Name of the Prefect work pool; `prefect worker start --pool automation` serves it."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -61,14 +66,14 @@ class Settings(BaseSettings):
     max_concurrent_workflows: PositiveInt = Field(10, validation_alias="MAX_CONCURRENT_WORKFLOWS")
     """Flow runs that may run at once in the work pool; the platform's own default."""
 
-    workflow_timeout: PositiveFloat = Field(1800, validation_alias="WORKFLOW_TIMEOUT")
+    workflow_timeout: Seconds = Field(1800, validation_alias="WORKFLOW_TIMEOUT")
     """Seconds that one execution may run at a stretch, its waits for a retry not counted; the platform's own
     default."""
 
-    auto_save_interval: float = Field(30, ge=0, validation_alias="AUTO_SAVE_INTERVAL")
+    auto_save_interval: float = Field(30, ge=0, allow_inf_nan=False, validation_alias="AUTO_SAVE_INTERVAL")
     """Seconds between two saves of one page; the platform's own default."""
 
-    dispatch_grace: float = Field(5, ge=0)
+    dispatch_grace: float = Field(5, ge=0, allow_inf_nan=False)
     """Seconds that Prefect's trigger has to start a rare event's run before the dispatcher does it: the
     trigger takes 0.2–0.5 s, the run's start as long again."""
 
@@ -76,17 +81,17 @@ class Settings(BaseSettings):
     """Flow runs that exist in Prefect and have not ended; the rest waits in our table, where it is cheap.
     Twice MAX_CONCURRENT_WORKFLOWS, so that the pool never runs dry between two rounds of the dispatcher."""
 
-    lease_seconds: PositiveFloat = 30
+    lease_seconds: Seconds = 30
     """A run whose process has not renewed its lease for so long counts as lost; renewed every third of it."""
 
-    pending_seconds: PositiveFloat = 30
+    pending_seconds: Seconds = 30
     """A run that a worker took and that has not begun after so long counts as lost. A warm worker
     hands it to a process at once; a new interpreter on a machine under load needs up to 20 s."""
 
-    step_soft_time_limit: PositiveFloat = 300
+    step_soft_time_limit: Seconds = 300
     """Seconds that one step may take for one execution; the old CELERY_TASK_SOFT_TIME_LIMIT."""
 
-    step_hard_time_limit: PositiveFloat = 600
+    step_hard_time_limit: Seconds = 600
     """Seconds that one step of a flow run may take over all its executions; then its process is killed. The old
     CELERY_TASK_TIME_LIMIT."""
 
@@ -97,10 +102,10 @@ class Settings(BaseSettings):
     worker_max_runs: PositiveInt = 1000
     """Flow runs after which a process is replaced, against memory that leaks; a new one costs 7 ms."""
 
-    cancel_grace: PositiveFloat = 30
+    cancel_grace: Seconds = 30
     """Seconds that a cancelled flow run may take to stop and roll back before its process is killed."""
 
-    shutdown_grace: PositiveFloat = 8
+    shutdown_grace: Seconds = 8
     """Seconds that flow runs may still take when their worker is told to stop; the rest is handed back. Two
     less than `automation up` gives the worker itself."""
 
@@ -109,21 +114,22 @@ class Settings(BaseSettings):
     """Executions that a batch run takes at a time: beyond that the gain per statement is gone, and a batch
     of auto-saves takes about a quarter of a second."""
 
-    batch_linger: PositiveFloat = 5
+    batch_linger: Seconds = 5
     """Seconds that a batch run waits for more before it ends; a run costs 0.4 s of CPU to start."""
 
-    batch_max_age: PositiveFloat = 300
+    batch_max_age: Seconds = 300
     """Seconds after which a batch run ends although there is more, so that its history stays readable."""
 
     max_batch_runs: PositiveInt = 2
     """Batch runs of one kind at once: one per core here, and half of the worker's slots stay for single runs."""
 
     # --- mirror -----------------------------------------------------------------------------------------
-    mirror_interval: PositiveFloat = 1
+    mirror_interval: Seconds = 1
     """Seconds between two readings of Prefect's open runs."""
 
     retention_days: PositiveInt = 30
-    """Days that ended executions and Prefect's ended flow runs are kept; the platform's own default."""
+    """Days that Prefect keeps ended flow runs and events; the platform's own default for executions, which the
+    cleanup workflow deletes by its `older_than_days`, Prefect's runs of our pool with them."""
 
     # --- generated apps ---------------------------------------------------------------------------------
     keep_releases: PositiveInt = 10
@@ -147,6 +153,30 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value
 
+    @field_validator("notify_urls")
+    @classmethod
+    def _have_schemes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all("://" in url for url in value):
+            raise ValueError("expected Apprise URLs (service://…), separated by blanks")
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not _is_mail_server(value.get_secret_value()):
+            raise ValueError("expected smtp://[user:password@]host[:port] or smtps://…")
+        return value
+
+    @field_validator("studio_webhook_secret")
+    @classmethod
+    def _webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            if value:
+                Webhook(value.get_secret_value())
+        except (ValueError, EmptyWebhookSecretError):
+            raise ValueError("expected whsec_ and base64, as Standard Webhooks says") from None
+        return value
+
     @field_validator("language")
     @classmethod
     def _known_language(cls, value: str) -> str:
@@ -157,7 +187,7 @@ class Settings(BaseSettings):
     @field_validator("database_url", "prefect_database_url")
     @classmethod
     def _postgresql(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("postgresql://", "postgres://")):
+        if value is not None and not _is_postgresql(value):
             raise ValueError("expected postgresql://user:password@host:port/database")
         return value
 
@@ -178,6 +208,22 @@ def get_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise SettingError("\n".join(_describe(one) for one in error.errors())) from None
+
+
+def _is_postgresql(url: str) -> bool:
+    try:
+        port = make_url(url).port
+    except (ArgumentError, ValueError):
+        return False
+    return url.startswith(("postgresql://", "postgres://")) and (port is None or 0 < port < 65536)
+
+
+def _is_mail_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a host that is no host
+        return False
 
 
 def _describe(error: object) -> str:

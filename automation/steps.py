@@ -84,9 +84,8 @@ class StepContext:
     """
 
     __slots__ = (
-        "attempt", "database", "event_type", "execution_id", "identifier", "lines", "occurred_at", "project", "results",
-        "rows",
-        "settings", "trigger_data", "trigger_type", "workflow_id", "workflow_name",
+        "attempt", "database", "event_type", "execution_id", "identifier", "lines", "occurred_at", "project",
+        "results", "rows", "settings", "trigger_data", "trigger_type", "workflow_id", "workflow_name",
     )  # fmt: skip
 
     def __init__(

@@ -22,12 +22,11 @@ import httpx
 
 from automation import embedded
 from automation.errors import ConflictError, SettingError
-from automation.installation import API_KEY_FILE, Installation, environment, prepare
-from automation.settings import Settings
+from automation.installation import API_KEY_FILE, Installation, environment, local_url, prepare
+from automation.settings import WORK_POOL, Settings
 from automation.supervisor import Part, Ready, Supervisor, answers
 
 ROOT = Path(__file__).resolve().parent.parent
-WORK_POOL = "automation"
 
 # Seconds that the parts of an `up` which was killed may still need to end.
 _LEFTOVERS = 20.0
@@ -94,7 +93,7 @@ async def _until_told(settings: Settings) -> int:
 
 async def _start(installation: Installation, supervisor: Supervisor) -> None:
     settings, env = installation.settings, os.environ | environment(installation)
-    api, sites = _address(settings.host, settings.api_port), _address(settings.host, settings.sites_port)
+    api, sites = local_url(settings.host, settings.api_port), local_url(settings.host, settings.sites_port)
 
     async def timed(name: str, work: Awaitable[None]) -> None:
         began = time.monotonic()
@@ -182,7 +181,7 @@ def _only_one(installation: Installation) -> Iterator[bool]:
                 f"Automation runs already in {installation.home} ({before or 'just starting'})."
             ) from None
         file.truncate(0)
-        address = _address(installation.settings.host, installation.settings.api_port)
+        address = local_url(installation.settings.host, installation.settings.api_port)
         file.write(f"process {os.getpid()}, {address}/api/automation/\n")
         file.flush()
         try:
@@ -234,18 +233,12 @@ def _listener(variable: str, host: str, port: int) -> socket.socket:
     return listener
 
 
-def _address(host: str, port: int) -> str:
-    """The URL under which this machine reaches what listens on `host`."""
-    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not bound)
-    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
-
-
 def _addresses(installation: Installation) -> str:
     settings = installation.settings
     key = "in AUTOMATION_API_KEY" if settings.api_key else f"in {installation.home / API_KEY_FILE}"
     return (
-        f"API         {_address(settings.host, settings.api_port)}/api/automation/\n"
-        f"Sites       {_address(settings.host, settings.sites_port)}/\n"
+        f"API         {local_url(settings.host, settings.api_port)}/api/automation/\n"
+        f"Sites       {local_url(settings.host, settings.sites_port)}/\n"
         f"Prefect UI  {installation.prefect_api_url.removesuffix('/api')}\n"
         f"API key     {key}\n"
         f"Logs        {installation.logs}"

@@ -24,11 +24,12 @@ async def assign_batches(session: AsyncSession, settings: Settings) -> list[Disp
         return []
     if not (await session.execute(select(func.pg_try_advisory_xact_lock(_LOCK)))).scalar():
         return []
+    most = max(1, min(settings.max_batch_runs, settings.worker_concurrency - 1))  # a slot stays for single runs
     dispatches = []
     for kind, oldest_due in waiting:
         runs, started = await _accepting(session, kind)
         late = utc_now() - oldest_due > OVERLOAD
-        if runs == 0 or (late and runs == started and runs < settings.max_batch_runs):
+        if runs == 0 or (late and runs == started and runs < most):
             row = FlowRun(id=uuid4(), kind=kind, mode="batch", name=kind)
             row.idempotency_key = f"batch:{row.id}"
             session.add(row)

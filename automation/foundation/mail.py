@@ -62,16 +62,10 @@ async def send(url: str, message: EmailMessage) -> None:
         await asyncio.to_thread(_send, urlsplit(url), message)
     except OSError as error:  # smtplib's own errors are OSErrors, too
         raise NetworkError(f"The mail server did not take the message: {one_line(str(error))}") from error
-    except ValueError:  # a port that is no number, a host that is no host; its text may show the password
-        raise NetworkError(
-            "AUTOMATION_SMTP_URL cannot be used: expected smtp://[user:password@]host[:port] or smtps://…"
-        ) from None
 
 
 def _send(parts: SplitResult, message: EmailMessage) -> None:
     host = parts.hostname or ""
-    if parts.scheme not in ("smtp", "smtps") or not host:
-        raise ValueError(parts.scheme)
     with _connect(parts.scheme, host, parts.port or 0) as server:
         server.ehlo()
         if parts.scheme == "smtp" and server.has_extn("starttls"):

@@ -24,8 +24,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from automation.database import Database
 from automation.models import FINAL, Activity, Base, Event, Execution, ExecutionLog, FlowRun
+from automation.settings import WORK_POOL
 
-WORK_POOL = "automation"
 BATCH = 1000
 PREFECT_BATCH = 50  # what Prefect's bulk_delete takes at most
 

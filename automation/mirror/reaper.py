@@ -16,6 +16,7 @@ from automation.catalog import definitions
 from automation.database import Database
 from automation.models import FlowRun, utc_now
 from automation.settings import Settings
+from automation.steps import one_line
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ async def _end(
     lost: State[Any] = Crashed(message="Its worker is gone (lease expired).")
     state = Cancelled() if run.state.is_cancelling() else lost
     await client.set_flow_run_state(prefect_id, state, force=True)
-    log.warning("Flow run %s (%s) was lost and is now %s.", run.name, prefect_id, state.name)
+    log.warning("Flow run %s (%s) was lost and is now %s.", one_line(run.name), prefect_id, state.name)
     return True
 
 

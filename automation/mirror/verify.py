@@ -17,13 +17,12 @@ from automation.models import FINAL, OPEN, Execution, FlowRun, Status, StepExecu
 _PAGE = 500
 INFORMATION = "crashed_after_commit"
 
-# Prefect's state type → what an execution of such a run may be (DESIGN: Prefect → execution).
+# Prefect's state type → what an execution of such a run may be.
 AGREES: dict[str, tuple[Status, ...]] = {
     "COMPLETED": (Status.COMPLETED,),
     "FAILED": (Status.FAILED,),
     "CANCELLED": (Status.CANCELLED,),
 }
-
 
 _AGAIN = 3.0
 """Seconds after which what looked wrong is looked at again: the mirror is a second behind by design, so on an

@@ -36,6 +36,7 @@ from automation.engine import process_database
 from automation.models import utc_now
 from automation.models.flow_run_queries import is_held
 from automation.settings import get_settings
+from automation.steps import one_line
 from automation.worker import adapter, events, ours
 from automation.worker.child import Done, Run
 from automation.worker.children import Children, Lost
@@ -213,7 +214,7 @@ class WarmWorker(ProcessWorker):
             elif await self._claim(run):
                 await self._run_warm(Run(run, path))
         except Exception:
-            log.exception("Flow run %s (%s) could not be run", run.name, run.id)
+            log.exception("Flow run %s could not be run", _named(run))
         finally:
             del self._taken[run.id]
             if self._more_waits:
@@ -249,7 +250,7 @@ class WarmWorker(ProcessWorker):
         if isinstance(outcome, Lost) and outcome.handed_back:
             state = await self._hand_back(id_)
         elif reason := outcome.reason if isinstance(outcome, Lost) else outcome.error:
-            log.error("Flow run %s (%s) crashed: %s", run.flow_run.name, id_, reason)
+            log.error("Flow run %s crashed: %s", _named(run.flow_run), one_line(reason))
             state = await self._propose(id_, Crashed(message=reason))
         else:
             assert isinstance(outcome, Done)
@@ -261,7 +262,7 @@ class WarmWorker(ProcessWorker):
         run = await self.client.read_flow_run(id_)
         if run.state is None or run.state.is_final() or run.state.is_scheduled():
             return None  # it ended, or waits, and its process could not tell us any more
-        log.info("Flow run %s (%s) is handed back.", run.name, id_)
+        log.info("Flow run %s is handed back.", _named(run))
         return await self._propose(id_, Scheduled(message=f"Handed back by worker {self.name}, which stops."))
 
     async def _propose(self, id_: UUID, state: State[Any]) -> StateType | None:
@@ -333,7 +334,7 @@ class WarmWorker(ProcessWorker):
             elif await self._is_nobodys(run):
                 await self._set_cancelled(run.id)
         except Exception:
-            log.exception("Flow run %s (%s) could not be cancelled, trying again", run.name, run.id)
+            log.exception("Flow run %s could not be cancelled, trying again", _named(run))
         finally:
             del self._cancelling[run.id]
 
@@ -345,6 +346,11 @@ class WarmWorker(ProcessWorker):
             return False
         async with process_database().transaction() as session:
             return not await is_held(session, run.id)
+
+
+def _named(run: FlowRun) -> str:
+    """The run's name, which may hold what somebody called a project, and its id."""
+    return f"{one_line(run.name)} ({run.id})"
 
 
 async def _all_done(tasks: list[asyncio.Task[None]]) -> None:

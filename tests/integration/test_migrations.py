@@ -10,6 +10,7 @@ from sqlalchemy import Connection, create_engine, inspect, pool, text
 
 from automation import migrate
 from automation.database import driver_url
+from automation.errors import UnavailableError
 from automation.models import Base
 from tests.conftest import Postgres
 
@@ -70,3 +71,9 @@ def test_the_tables_go_down_to_nothing_and_up_again(fresh: str, connection: Conn
     migrate.upgrade(fresh)
     migrate.upgrade(fresh)
     assert _tables(connection) > set(Base.metadata.tables)
+
+
+def test_a_database_that_cannot_be_used_is_told_in_words_and_without_its_password() -> None:
+    with pytest.raises(UnavailableError, match="AUTOMATION_DATABASE_URL") as caught:
+        migrate.upgrade("postgresql://me:hunter2@127.0.0.1:9/automation")
+    assert "hunter2" not in str(caught.value)

@@ -273,6 +273,19 @@ async def test_a_run_whose_lease_ran_out_is_ended(
     assert await state_of(prefect, prefect_id) == becomes
 
 
+async def test_a_lost_run_adds_one_line_to_the_log_whatever_its_name(
+    database: Database, prefect: PrefectClient, mirror: Mirror, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, _, prefect_id = await carried(database, prefect, Running())
+    await prefect.update_flow_run(prefect_id, name="Auto-save Shop\n2026-01-15 INFO all is well")
+
+    assert await reap(database, prefect, mirror, IMPATIENT) == 1
+
+    (line,) = [record.getMessage() for record in caplog.records if str(prefect_id) in record.getMessage()]
+    assert "Shop\\n2026" in line
+    assert "\n" not in line
+
+
 async def test_a_run_with_a_lease_is_left_alone(
     database: Database, prefect: PrefectClient, mirror: Mirror
 ) -> None:

@@ -36,6 +36,8 @@ def _complaint() -> str:
         ("WORKFLOW_TIMEOUT", "soon", "number"),
         ("AUTO_SAVE_INTERVAL", "-1", "greater than or equal to 0"),
         ("AUTOMATION_RETENTION_DAYS", "1.5", "integer"),
+        ("AUTO_SAVE_INTERVAL", "inf", "finite"),
+        ("AUTOMATION_LEASE_SECONDS", "inf", "finite"),
         ("AUTOMATION_LANGUAGE", "de", "expected fr or en"),
     ],
 )
@@ -48,13 +50,29 @@ def test_a_wrong_setting_names_itself_its_value_and_what_it_expects(
     assert expectation in complaint
 
 
-@pytest.mark.parametrize("variable", ["AUTOMATION_DATABASE_URL", "AUTOMATION_PREFECT_DATABASE_URL"])
-def test_a_wrong_url_names_itself_and_keeps_its_password(
-    monkeypatch: pytest.MonkeyPatch, variable: str
+_POSTGRESQL = "expected postgresql://user:password@host:port/database"
+_APPRISE = "expected Apprise URLs (service://…), separated by blanks"
+_MAIL_SERVER = "expected smtp://[user:password@]host[:port] or smtps://…"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expectation"),
+    [
+        ("AUTOMATION_DATABASE_URL", "mysql://me:hunter2@db/automation", _POSTGRESQL),
+        ("AUTOMATION_DATABASE_URL", "postgresql://me:hunter2@db:port/automation", _POSTGRESQL),
+        ("AUTOMATION_PREFECT_DATABASE_URL", "postgresql://me:hunter2@db:99999/prefect", _POSTGRESQL),
+        ("AUTOMATION_SMTP_URL", "http://me:hunter2@host", _MAIL_SERVER),
+        ("AUTOMATION_SMTP_URL", "smtp://me:hunter2@host:port", _MAIL_SERVER),
+        ("AUTOMATION_SMTP_URL", "smtp://", _MAIL_SERVER),
+        ("AUTOMATION_NOTIFY_URLS", "slack://hunter2 hunter2", _APPRISE),
+        ("AUTOMATION_STUDIO_WEBHOOK_SECRET", "hunter2", "expected whsec_ and base64, as Standard Webhooks says"),
+    ],
+)
+def test_a_wrong_secret_names_itself_and_stays_secret(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expectation: str
 ) -> None:
-    monkeypatch.setenv(variable, "mysql://me:hunter2@db/automation")
-    complaint = _complaint()
-    assert complaint == f"{variable}: expected postgresql://user:password@host:port/database"
+    monkeypatch.setenv(variable, value)
+    assert _complaint() == f"{variable}: {expectation}"
 
 
 def test_every_wrong_setting_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,9 +85,9 @@ def test_every_wrong_setting_is_told_at_once(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_secrets_do_not_appear_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("API_KEY", "STUDIO_WEBHOOK_SECRET", "SMTP_URL")
-    for name in names:
-        monkeypatch.setenv(f"AUTOMATION_{name}", "hunter2")
+    monkeypatch.setenv("AUTOMATION_API_KEY", "hunter2")
+    monkeypatch.setenv("AUTOMATION_STUDIO_WEBHOOK_SECRET", "whsec_hunter2=")
+    monkeypatch.setenv("AUTOMATION_SMTP_URL", "smtp://me:hunter2@host")
     assert "hunter2" not in repr(Settings())
     assert "hunter2" not in str(Settings())
 

@@ -287,13 +287,6 @@ async def test_a_mail_server_that_is_away_is_a_network_error_without_the_passwor
     assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["http://user:s3cret@host", "smtp://user:s3cret@host:port", "smtp://"])
-async def test_a_wrong_mail_url_names_the_setting_and_not_the_password(make: Make, url: str) -> None:
-    with pytest.raises(NetworkError, match="AUTOMATION_SMTP_URL") as caught:
-        await notify_user.function(make(smtp_url=url), NotifyUserConfig())
-    assert "s3cret" not in str(caught.value)
-
-
 async def test_a_wrong_apprise_url_names_the_setting(make: Make) -> None:
     with pytest.raises(NetworkError, match="AUTOMATION_NOTIFY_URLS"):
         await notify_user.function(make(notify_urls=("nosuch://token@host",)), NotifyUserConfig())
