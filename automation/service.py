@@ -14,6 +14,7 @@ from prefect.client.orchestration import get_client
 
 from automation.api.app import create_app
 from automation.api.services import Services
+from automation.collector import spare_collector
 from automation.database import Database
 from automation.dispatcher import Dispatcher
 from automation.errors import SettingError
@@ -37,6 +38,7 @@ def run(settings: Settings) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     if settings.database_url is None:
         raise SettingError('AUTOMATION_DATABASE_URL is not set; use `automation up`, or eval "$(automation env)"')
+    spare_collector()
     asyncio.run(_serve(settings, settings.database_url))
 
 

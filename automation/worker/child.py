@@ -28,6 +28,7 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, temporary_settings
 
 from automation import engine
+from automation.collector import spare_collector
 from automation.engine import vitals
 from automation.worker import adapter
 
@@ -104,6 +105,7 @@ def main(worker: Connection, shared: vitals.Vitals) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _end_with_forkserver()
     threading.Thread(target=_end_with_worker, name="end with worker", daemon=True).start()
+    spare_collector()
     _keep_console_quiet()
     vitals.share(shared)
     with temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):  # the worker has checked it
