@@ -149,9 +149,7 @@ def _table(executions: list[dict[str, Any]]) -> Table:
     table = Table("execution", "workflow", "key", "status", "events", "steps", title="What Automation did")
     for one in executions:
         steps = "\n".join(f"{s['type']:<20} {s['status']:<10} {s['duration_ms'] or 0:8.1f} ms" for s in one["steps"])
-        table.add_row(
-            one["id"][:8], one["workflow_name"], one["key"], one["status"], str(one["event_count"]), steps
-        )
+        table.add_row(one["id"][:8], one["workflow_name"], one["key"], one["status"], str(one["event_count"]), steps)
         table.add_section()
     return table
 

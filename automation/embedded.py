@@ -246,9 +246,7 @@ def _has_processes(data_dir: Path) -> bool:
 
 def _run(data_dir: Path, program: str, *arguments: str) -> None:
     owner = account()
-    as_user: dict[str, Any] = (
-        {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if owner else {}
-    )
+    as_user: dict[str, Any] = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if owner else {}
     with tempfile.TemporaryFile() as output:  # not a pipe: the server that pg_ctl starts could keep it open
         done = subprocess.run(  # noqa: S603 (our own programs and words)
             [str(_programs() / program), "-D", str(data_dir.resolve()), *arguments],

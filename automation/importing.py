@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
     from automation.client import Client, EventResult
 
-app = typer.Typer(
-    no_args_is_help=True, help="Take in projects and pages that existed before. Safe to repeat."
-)
+app = typer.Typer(no_args_is_help=True, help="Take in projects and pages that existed before. Safe to repeat.")
 FileArgument = Annotated[typer.FileBinaryRead, typer.Argument(help="JSON Lines; `-` reads standard input.")]
 
 _LINES = UUID("6b1f3c52-0d0e-5c0c-9a3f-3b1f5d8a7e21")

@@ -1,11 +1,11 @@
 """What an installation in a home folder consists of, and the environment that its processes share.
 
-    home/api.key                    the API's bearer key          made at the first start, mode 0600
-    home/studio-webhook.secret      Studio signs with it          likewise
-    home/postgres/                  the embedded database
-    home/prefect/                   PREFECT_HOME
-    home/runtime/                   generated apps
-    home/logs/                      one file for each part of `automation up`
+home/api.key                    the API's bearer key          made at the first start, mode 0600
+home/studio-webhook.secret      Studio signs with it          likewise
+home/postgres/                  the embedded database
+home/prefect/                   PREFECT_HOME
+home/runtime/                   generated apps
+home/logs/                      one file for each part of `automation up`
 """
 
 import base64

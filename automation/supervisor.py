@@ -121,9 +121,7 @@ class Supervisor:
             ) from None
         child.was_ready = True
 
-    async def run(
-        self, name: str, argv: Sequence[str], env: Mapping[str, str], cwd: Path = Path("/")
-    ) -> None:
+    async def run(self, name: str, argv: Sequence[str], env: Mapping[str, str], cwd: Path = Path("/")) -> None:
         """Run a command to its end.
 
         Raises:

@@ -156,9 +156,7 @@ def _worker_polls(api_url: str, worker: str) -> Ready:
                 answer.raise_for_status()
             except httpx.HTTPError:
                 return False
-        beats.append(
-            next((one["last_heartbeat_time"] for one in answer.json() if one["name"] == worker), None)
-        )
+        beats.append(next((one["last_heartbeat_time"] for one in answer.json() if one["name"] == worker), None))
         return beats[-1] != beats[0]
 
     return ready

@@ -99,7 +99,7 @@ class Ours:
         self._client.send({"type": "project.created", "data": {"project": {"id": name}}} for name in names)
         with self._connection.cursor() as cursor:
             cursor.execute(
-                "UPDATE workflows SET config = config || '{\"run_mode\": \"single\"}'"
+                'UPDATE workflows SET config = config || \'{"run_mode": "single"}\''
                 " WHERE kind = 'auto-save' AND project_id LIKE %s",
                 (f"{SINGLE}-%",),
             )

@@ -61,6 +61,4 @@ async def save_page(data: Json) -> None:
 
 def _insert(row: tuple[str, ...]) -> None:
     with closing(psycopg2.connect(os.environ[DATABASE])) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO activities (project_id, user_id, page_id, changes) VALUES (%s, %s, %s, %s)", row
-        )
+        cursor.execute("INSERT INTO activities (project_id, user_id, page_id, changes) VALUES (%s, %s, %s, %s)", row)

@@ -59,9 +59,7 @@ async def apply_pool(client: PrefectClient, settings: Settings) -> None:
     existing = {queue.name: queue for queue in await client.read_work_queues(work_pool_name=WORK_POOL)}
     for queue in QUEUES:
         if queue.name not in existing:
-            await client.create_work_queue(
-                name=queue.name, priority=queue.priority, work_pool_name=WORK_POOL
-            )
+            await client.create_work_queue(name=queue.name, priority=queue.priority, work_pool_name=WORK_POOL)
 
 
 async def apply_limits(client: PrefectClient) -> None:

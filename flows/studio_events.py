@@ -18,9 +18,7 @@ from automation.settings import get_settings
 
 
 @flow(name="studio-events", **engine.FLOW_OPTIONS)
-async def studio_events(
-    event_id: str, event_type: str, occurred: datetime, payload: dict[str, Any]
-) -> State[Any]:
+async def studio_events(event_id: str, event_type: str, occurred: datetime, payload: dict[str, Any]) -> State[Any]:
     """Take one `studio.*` event of Prefect's into the intake; its payload is the event's `data`."""
     try:
         event = intake.parse_event(
@@ -33,9 +31,7 @@ async def studio_events(
         )
     except RefusedError as error:
         return Failed(message=f"Refused: {error}")
-    answers = await intake.accept(
-        engine.process_database(), [event], source="prefect", settings=get_settings()
-    )
+    answers = await intake.accept(engine.process_database(), [event], source="prefect", settings=get_settings())
     async with get_client() as client:
         await intake.announce(client, answers)
     again = " (seen before)" if answers[0].duplicate else ""

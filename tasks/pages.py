@@ -139,8 +139,7 @@ def _compile(step: StepContext, config: CompilePagesConfig) -> Result:
     documents = store.list_pages(root, project_id)
     if not documents:
         raise ValidationError(
-            f"Project {project_id!r} has no saved pages, so there is nothing to publish: "
-            "save a page in Studio first."
+            f"Project {project_id!r} has no saved pages, so there is nothing to publish: save a page in Studio first."
         )
     pages, warnings = unique_routes([_load(one) for one in documents])
     for warning in warnings:

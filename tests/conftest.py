@@ -86,9 +86,9 @@ async def database(postgres: Postgres) -> AsyncIterator[Database]:
 def prefect_api(postgres: Postgres) -> Iterator[str]:
     """The address of a real Prefect server on PostgreSQL."""
     env = os.environ | {
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": driver_url(
-            postgres.prefect_url, "asyncpg"
-        ).render_as_string(hide_password=False),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": driver_url(postgres.prefect_url, "asyncpg").render_as_string(
+            hide_password=False
+        ),
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     }
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(_PREFECT_PORT), "--no-ui"]

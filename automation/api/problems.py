@@ -82,10 +82,7 @@ def problem(
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For a route's declaration: the problems that it can answer."""
     schema = Problem.model_json_schema()
-    return {
-        status: {"description": TITLES[status], "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in statuses
-    }
+    return {status: {"description": TITLES[status], "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses}
 
 
 def install(app: FastAPI) -> None:

@@ -124,9 +124,7 @@ async def execute_workflow(
     """
     given = await read_json(request, parse_execute) if await request.body() else {}
     async with services.database.transaction() as session:
-        started = await control.execute(
-            session, id, services.settings, input=given, idempotency_key=idempotency_key
-        )
+        started = await control.execute(session, id, services.settings, input=given, idempotency_key=idempotency_key)
     return StartedOut.model_validate(started)
 
 
@@ -139,7 +137,7 @@ def parse_execute(raw: object) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise RefusedError(f"body: expected an object, got {type(raw).__name__}")
     if unknown := sorted(set(raw) - {"input"}):
-        raise RefusedError(f"{unknown[0]}: not known here; the body is {{\"input\": {{…}}}}", unknown[0])
+        raise RefusedError(f'{unknown[0]}: not known here; the body is {{"input": {{…}}}}', unknown[0])
     given = raw.get("input", {})
     if not isinstance(given, dict):
         raise RefusedError(f"input: expected an object, got {type(given).__name__}", "input")

@@ -57,9 +57,7 @@ def encode(event: Mapping[str, Any], *, encoder: type[json.JSONEncoder] | None =
     id_ = str(event.get("id") or uuid4())
     whole = {**event, "id": id_, "timestamp": event.get("timestamp") or datetime.now(UTC)}
     try:
-        text = json.dumps(
-            whole, cls=encoder or _Encoder, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        )
+        text = json.dumps(whole, cls=encoder or _Encoder, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         body = text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise RefusedError(f"cannot be written as JSON: {error}") from None

@@ -44,9 +44,7 @@ async def _choose(session: AsyncSession, capacity: int) -> Sequence[tuple[Execut
     """Due executions without a flow run, first one of each project first."""
     flushes = _flushes()
     parameters = {f"{side}_{n}": value for n, pair in enumerate(flushes) for side, value in pair.items()}
-    found = await session.execute(
-        _turns(len(flushes)), {"size": capacity, "now": utc_now(), **parameters}
-    )
+    found = await session.execute(_turns(len(flushes)), {"size": capacity, "now": utc_now(), **parameters})
     ids = [id_ for id_, _ in found.tuples()]
     query = (
         select(Execution, Workflow.name)
@@ -60,9 +58,7 @@ async def _choose(session: AsyncSession, capacity: int) -> Sequence[tuple[Execut
 
 def _flushes() -> list[dict[str, object]]:
     """Which kinds wait for which others of their project."""
-    return [
-        {"kind": one.kind, "flushed": list(one.flushes)} for one in definitions().values() if one.flushes
-    ]
+    return [{"kind": one.kind, "flushed": list(one.flushes)} for one in definitions().values() if one.flushes]
 
 
 @lru_cache

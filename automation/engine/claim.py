@@ -43,17 +43,17 @@ class RunIdentity:
 @dataclass(slots=True)
 class Claim:
     """What a flow run got. `blocked` executions are its own, but something else must end before them; `ended`
-    says how those of its own ended that did so without it (cancelled while it was on its way, say)."""
+    says how those of its own ended that did so without it (cancelled while it was on its way, say), `unknown` which
+    do not exist."""
 
     flow_run_id: UUID
     items: list[Item] = field(default_factory=list)
     blocked: list[UUID] = field(default_factory=list)
     ended: set[str] = field(default_factory=set)
+    unknown: set[UUID] = field(default_factory=set)
 
 
-async def claim(
-    session: AsyncSession, run: RunIdentity, execution_ids: Sequence[UUID], settings: Settings
-) -> Claim:
+async def claim(session: AsyncSession, run: RunIdentity, execution_ids: Sequence[UUID], settings: Settings) -> Claim:
     """Take those of the executions that nobody else has.
 
     One that is final, or that another run has begun, is left alone. One that a run holds which has not
@@ -80,6 +80,8 @@ async def claim(
     result.items = await load_items(session, begun)
     ended = select(Execution.status).where(Execution.flow_run_id == flow_run_id, Execution.status.in_(FINAL))
     result.ended = set((await session.execute(ended)).scalars())
+    known = select(Execution.id).where(Execution.id.in_(execution_ids))
+    result.unknown = set(execution_ids) - set((await session.execute(known)).scalars())
     return result
 
 
@@ -244,9 +246,7 @@ async def renew_lease(session: AsyncSession, flow_run_id: UUID, settings: Settin
     )
     if renewed.scalar_one_or_none() is None:
         return None
-    query = select(Execution.id).where(
-        Execution.flow_run_id == flow_run_id, Execution.cancel_requested_at.is_not(None)
-    )
+    query = select(Execution.id).where(Execution.flow_run_id == flow_run_id, Execution.cancel_requested_at.is_not(None))
     return list((await session.execute(query)).scalars())
 
 

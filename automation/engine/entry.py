@@ -54,11 +54,18 @@ async def run(
         kind: the flow's own kind, for a start without arguments: the platform's workflow of that kind.
         executions: those that a dispatcher or trigger hands over.
         workflow_id, trigger_data: instead of them, a workflow to make an execution of (cron, UI, CLI).
-        batch: instead of them, the kind whose waiting executions this run is to drain.
+        batch: instead of them, the kind whose waiting executions this run is to drain: the flow's own.
 
     Returns:
         The state for Prefect: Completed, Failed, Cancelled, or AwaitingRetry when the run goes on later.
+
+    Raises:
+        RefusedError: more than one of the three is given, or one that belongs to another flow.
     """
+    if sum(one is not None for one in (executions, workflow_id, batch)) > 1:
+        raise RefusedError("Give one of executions, workflow_id and batch, not several.")
+    if batch not in (None, kind):
+        raise RefusedError(f"Flow {kind!r} drains executions of its own kind, not of {batch!r}.", "batch")
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         raise RefusedError("The engine runs inside a Prefect flow run only.")
@@ -103,20 +110,23 @@ async def _run_single(
     return _state(outcomes)
 
 
-async def _start(
-    work: Work, flow_run: PrefectRun, kind: str, workflow_id: UUID | None, trigger_data: Json
-) -> UUID:
+async def _start(work: Work, flow_run: PrefectRun, kind: str, workflow_id: UUID | None, trigger_data: Json) -> UUID:
     """The execution of a run that cron, the UI or the CLI started; the same one if the run comes again."""
 
     async def write(session: AsyncSession) -> UUID:
+        target = workflow_id or await _platform_workflow(session, kind)
         started = await start_workflow(
             session,
-            workflow_id or await _platform_workflow(session, kind),
+            target,
             work.settings,
             trigger_type="SCHEDULED" if flow_run.auto_scheduled else "API_CALL",
             trigger_data=trigger_data,
             execution_id=uuid5(flow_run.id, "execution"),
         )
+        if started.kind != kind:  # nothing is written: the transaction ends here
+            raise RefusedError(
+                f"Workflow {target} is of kind {started.kind!r}; start flow {started.kind!r}.", "workflow_id"
+            )
         return started.id
 
     return await work.record(write)
@@ -149,6 +159,8 @@ async def _leave(work: Work, claim: claims.Claim) -> State[Any]:
             scheduled_time=utc_now() + timedelta(seconds=_BLOCKED_WAIT),
             message="Waits for saves of the project, or for another execution of the same key, to end.",
         )
+    if claim.unknown:
+        return Failed(message=f"No such execution: {', '.join(sorted(map(str, claim.unknown)))}.")
     if Status.FAILED in claim.ended:
         return Failed(message="Its execution has failed; retry that one (`…/executions/{id}/retry/`), not its run.")
     if Status.CANCELLED in claim.ended:
@@ -176,9 +188,7 @@ async def _name_in_prefect(flow_run: PrefectRun, items: Sequence[Item]) -> None:
         return
     try:
         async with get_client() as client:
-            await client.update_flow_run(
-                flow_run.id, name=items[0].workflow_name, tags={*flow_run.tags, *tags}
-            )
+            await client.update_flow_run(flow_run.id, name=items[0].workflow_name, tags={*flow_run.tags, *tags})
     except Exception as error:
         get_run_logger().warning("The flow run could not be named: %s", error)
 
@@ -193,7 +203,5 @@ async def _platform_workflow(session: AsyncSession, kind: str) -> UUID:
     query = select(Workflow.id).where(Workflow.kind == kind, Workflow.project_id.is_(None))
     found = (await session.execute(query)).scalar_one_or_none()
     if found is None:
-        raise NotFoundError(
-            f"Flow {kind!r} has no workflow of the platform; give it `workflow_id` or `executions`."
-        )
+        raise NotFoundError(f"Flow {kind!r} has no workflow of the platform; give it `workflow_id` or `executions`.")
     return found

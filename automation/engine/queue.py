@@ -37,9 +37,7 @@ async def take(
         The items, and the project to go on behind; None when the turn is at its end.
     """
     behind = {} if after is None else {"after": after}
-    found = await session.execute(
-        _TURNS[after is not None], {"kind": kind, "size": size, "now": utc_now(), **behind}
-    )
+    found = await session.execute(_TURNS[after is not None], {"kind": kind, "size": size, "now": utc_now(), **behind})
     rows = found.tuples().all()
     if not rows:
         return [], None

@@ -106,9 +106,7 @@ async def steps_ended(
     await _write_effects(session, effects)
 
 
-async def executions_ended(
-    session: AsyncSession, outcomes: Sequence[tuple[Item, Outcome]], *, batch: bool
-) -> None:
+async def executions_ended(session: AsyncSession, outcomes: Sequence[tuple[Item, Outcome]], *, batch: bool) -> None:
     """Record how executions ended, or when they are tried again, and which of their steps were not reached.
 
     Args:
@@ -131,9 +129,7 @@ async def executions_ended(
     await update_rows(session, _EXECUTIONS, rows, keys=("id", "dispatch_no"))
     leaving = [item.execution_id for item, outcome in outcomes if batch and outcome.due_at]
     if leaving:
-        await session.execute(
-            update(Execution).where(Execution.id.in_(leaving)).values(flow_run_id=None, batch=False)
-        )
+        await session.execute(update(Execution).where(Execution.id.in_(leaving)).values(flow_run_id=None, batch=False))
     await _write_steps(session, [_skipped_row(item, step, outcome) for item, outcome in outcomes
                                  if outcome.due_at is None for step in item.left()])  # fmt: skip
 
@@ -202,9 +198,7 @@ async def _write_steps(session: AsyncSession, rows: Sequence[Json]) -> None:
 async def _write_effects(session: AsyncSession, effects: Sequence[Base]) -> None:
     """Rows that steps left; one that is there already (the step ran before) is kept as it is."""
     for model, several in groupby(effects, key=_model):
-        await insert_rows(
-            session, model.table(), [_values(row) for row in several], "ON CONFLICT DO NOTHING"
-        )
+        await insert_rows(session, model.table(), [_values(row) for row in several], "ON CONFLICT DO NOTHING")
 
 
 def _model(row: Base) -> type[Base]:

@@ -41,9 +41,7 @@ def channels(settings: Settings, to: str = "") -> list[Channel]:
     return found + [_apprise(url) for url in settings.notify_urls]
 
 
-async def notify(
-    channels: Sequence[Channel], notice: Notice, delivered: Callable[[Channel], Awaitable[None]]
-) -> None:
+async def notify(channels: Sequence[Channel], notice: Notice, delivered: Callable[[Channel], Awaitable[None]]) -> None:
     """Send `notice` through every channel; one that fails does not keep it from the others.
 
     Args:

@@ -13,8 +13,7 @@ _TEXTS = {
     "fr": {
         "published": (
             "« {project} » est en ligne",
-            "Bonjour,\n\nLa version {version} de « {project} » est en ligne ({environment}).\n"
-            "Adresse : {path}",
+            "Bonjour,\n\nLa version {version} de « {project} » est en ligne ({environment}).\nAdresse : {path}",
         ),
         "promoted": (
             "« {project} » : une version est mise en service",
@@ -23,8 +22,7 @@ _TEXTS = {
         ),
         "rolled_back": (
             "« {project} » : retour à une version précédente",
-            "Bonjour,\n\n« {project} » est revenu à la version {version} ({environment}).\n"
-            "Adresse : {path}",
+            "Bonjour,\n\n« {project} » est revenu à la version {version} ({environment}).\nAdresse : {path}",
         ),
     },
     "en": {
@@ -44,9 +42,7 @@ _TEXTS = {
 }
 
 
-def text(
-    language: str, event: str, *, project: str, version: str, environment: str, path: str
-) -> tuple[str, str]:
+def text(language: str, event: str, *, project: str, version: str, environment: str, path: str) -> tuple[str, str]:
     """Subject and body of a message about a release.
 
     Args:

@@ -92,9 +92,7 @@ async def _known_executions(session: AsyncSession, event_ids: Sequence[str]) -> 
     made = dict((await session.execute(query)).tuples().all())
     wanted = {one for ids in made.values() for one in ids}
     rows = await session.execute(
-        select(Execution.id, Execution.workflow_id, Execution.kind, Execution.status).where(
-            Execution.id.in_(wanted)
-        )
+        select(Execution.id, Execution.workflow_id, Execution.kind, Execution.status).where(Execution.id.in_(wanted))
     )
     found = {row.id: Started(row.id, row.workflow_id, row.kind, row.status) for row in rows}
     return {id_: [found[one] for one in ids if one in found] for id_, ids in made.items()}

@@ -34,9 +34,7 @@ def prefect_event(accepted: Accepted) -> Json:
             "prefect.resource.name": event.type,
             "automation.kinds": ",".join(sorted(kinds)) or "none",
         },
-        "related": [
-            {"prefect.resource.id": f"studio.project.{event.project_id}", "prefect.resource.role": "project"}
-        ],
+        "related": [{"prefect.resource.id": f"studio.project.{event.project_id}", "prefect.resource.role": "project"}],
         "payload": {"event_id": event.id, "project_id": event.project_id, "executions": kinds},
     }
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.catalog import definitions
 from automation.errors import ConflictError, NotFoundError
+from automation.intake.events import storable
 from automation.models import Execution, Json, Status, Workflow, utc_now
 from automation.models.bulk import insert_rows
 from automation.settings import Settings
@@ -59,9 +60,7 @@ class Started:
     status: str
 
 
-async def create_executions(
-    session: AsyncSession, wanted: Sequence[Wanted], settings: Settings
-) -> dict[UUID, Started]:
+async def create_executions(session: AsyncSession, wanted: Sequence[Wanted], settings: Settings) -> dict[UUID, Started]:
     """Write the executions that are wanted, in a fixed number of statements.
 
     While an execution of the same workflow and key waits, newer data replaces its data and its event count
@@ -107,7 +106,9 @@ async def start_workflow(
     Raises:
         NotFoundError: there is no such workflow.
         ConflictError: the workflow is switched off.
+        RefusedError: PostgreSQL cannot store the data.
     """
+    storable(trigger_data, "trigger_data")
     workflow = await session.get(Workflow, workflow_id)
     if workflow is None:
         raise NotFoundError(f"Workflow {workflow_id} does not exist.")
@@ -135,9 +136,9 @@ def runs_in_batch(kind: str, config: Json) -> bool:
 
 
 def newer(version: int | None, at: datetime, than_version: int | None, than_at: datetime) -> bool:
-    """Whether the first payload replaces the second: by version if both have one, else by time."""
-    if version is not None and than_version is not None:
-        return version >= than_version
+    """Whether the first payload replaces the second: by version if both have one (and not the same), else by time."""
+    if version is not None and than_version is not None and version != than_version:
+        return version > than_version
     return at >= than_at
 
 
@@ -192,9 +193,7 @@ def _has_interval(kind: str) -> bool:
     return definition is not None and definition.interval_setting is not None
 
 
-def _due(
-    one: Wanted, now: datetime, starts: dict[tuple[UUID, str], datetime], settings: Settings
-) -> datetime:
+def _due(one: Wanted, now: datetime, starts: dict[tuple[UUID, str], datetime], settings: Settings) -> datetime:
     definition = definitions().get(one.kind)
     if definition is None or one.by_name:
         return now
@@ -233,8 +232,8 @@ def _row(one: Wanted, now: datetime, due_at: datetime) -> Json:
     }
 
 
-_NEWER = """CASE WHEN excluded.version IS NOT NULL AND workflow_executions.version IS NOT NULL
-    THEN excluded.version >= workflow_executions.version
+_NEWER = """CASE WHEN excluded.version <> workflow_executions.version
+    THEN excluded.version > workflow_executions.version
     ELSE excluded.occurred_at >= workflow_executions.occurred_at END"""
 _REPLACED = ("trigger_type", "event_type", "trigger_data", "version", "occurred_at")
 # `newer` in SQL: of two payloads for one key (uq_workflow_executions_waiting) the newer one stays
@@ -242,8 +241,7 @@ _COALESCE = (
     "ON CONFLICT (workflow_id, key) "
     "WHERE status = 'PENDING' AND flow_run_id IS NULL AND key IS NOT NULL AND coalesces DO UPDATE SET "
     + ", ".join(
-        f"{name} = CASE WHEN {_NEWER} THEN excluded.{name} ELSE workflow_executions.{name} END"
-        for name in _REPLACED
+        f"{name} = CASE WHEN {_NEWER} THEN excluded.{name} ELSE workflow_executions.{name} END" for name in _REPLACED
     )
     + ", event_count = workflow_executions.event_count + excluded.event_count"
     ", due_at = least(workflow_executions.due_at, excluded.due_at)"
@@ -270,8 +268,8 @@ _SUPERSEDE = text("""
     FROM workflow_executions AS new
     WHERE new.id = ANY(CAST(:ids AS uuid[])) AND new.workflow_id = old.workflow_id AND new.key = old.key
       AND new.id <> old.id AND old.status = 'RETRYING' AND old.coalesces
-      AND CASE WHEN new.version IS NOT NULL AND old.version IS NOT NULL
-               THEN old.version <= new.version ELSE old.occurred_at <= new.occurred_at END
+      AND CASE WHEN old.version <> new.version THEN old.version < new.version
+               ELSE old.occurred_at <= new.occurred_at END
 """)
 
 

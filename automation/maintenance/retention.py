@@ -62,12 +62,8 @@ async def _delete(
 ) -> int:
     key = inspect(model).primary_key[0]
     # a CTE with a lock is computed once; as a plain sub-select the planner may repeat it and pass the limit
-    batch = (
-        select(key).where(old).order_by(order).limit(BATCH).with_for_update(of=model, skip_locked=True).cte()
-    )
-    statement = (
-        delete(model).where(key.in_(select(batch.c[0]))).execution_options(synchronize_session=False)
-    )
+    batch = select(key).where(old).order_by(order).limit(BATCH).with_for_update(of=model, skip_locked=True).cte()
+    statement = delete(model).where(key.in_(select(batch.c[0]))).execution_options(synchronize_session=False)
     total = 0
     while True:
         async with database.transaction() as session:
@@ -97,9 +93,7 @@ async def delete_prefect_runs(before: datetime, work_pool: str = WORK_POOL) -> i
     ours = WorkPoolFilter(name=WorkPoolFilterName(any_=[work_pool]))
     total = 0
     async with get_client() as client:
-        while runs := await client.read_flow_runs(
-            flow_run_filter=ended, work_pool_filter=ours, limit=PREFECT_BATCH
-        ):
+        while runs := await client.read_flow_runs(flow_run_filter=ended, work_pool_filter=ours, limit=PREFECT_BATCH):
             # the state once more, since a run may have been started again in between
             these = ended.model_copy(update={"id": FlowRunFilterId(any_=[run.id for run in runs])})
             answer = await client.request(

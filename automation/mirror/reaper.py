@@ -63,9 +63,7 @@ async def _lost(session: AsyncSession, settings: Settings) -> list[tuple[UUID, U
     return [(id_, prefect_id) for id_, prefect_id in (await session.execute(query)).tuples() if prefect_id]
 
 
-async def _end(
-    database: Database, client: PrefectClient, settings: Settings, row_id: UUID, prefect_id: UUID
-) -> bool:
+async def _end(database: Database, client: PrefectClient, settings: Settings, row_id: UUID, prefect_id: UUID) -> bool:
     """Crash a run, unless a process took it a moment ago and has yet to renew the lease of the one before."""
     try:
         run = await client.read_flow_run(prefect_id)

@@ -183,6 +183,4 @@ async def position(session: AsyncSession, name: str) -> datetime:
 async def advance(session: AsyncSession, name: str, to: datetime) -> None:
     """The windows of that name are read up to `to`."""
     statement = insert(MirrorCursor).values(id=uuid4(), name=name, position=to)
-    await session.execute(
-        statement.on_conflict_do_update(index_elements=[MirrorCursor.name], set_={"position": to})
-    )
+    await session.execute(statement.on_conflict_do_update(index_elements=[MirrorCursor.name], set_={"position": to}))

@@ -78,9 +78,7 @@ async def _look(database: Database, client: PrefectClient, since: datetime) -> F
         page = rows[start : start + _PAGE]
         theirs = {run.id: run for run in await states.read_by_id(client, [id_ for id_, _ in page])}
         found["states"] |= {
-            id_
-            for id_, state in page
-            if (run := theirs.get(id_)) and run.state and run.state.type.value != state
+            id_ for id_, state in page if (run := theirs.get(id_)) and run.state and run.state.type.value != state
         }
     return found
 

@@ -36,9 +36,7 @@ async def insert_rows(
     return result.all() if returning else []
 
 
-async def update_rows(
-    session: AsyncSession, table: Table, rows: Sequence[Json], keys: tuple[str, ...]
-) -> None:
+async def update_rows(session: AsyncSession, table: Table, rows: Sequence[Json], keys: tuple[str, ...]) -> None:
     """Update rows by the columns `keys`; all rows have the same columns."""
     if rows:
         columns = tuple(rows[0])

@@ -159,9 +159,7 @@ class ExecutionLog(Base):
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    execution_id: Mapped[UUID | None] = mapped_column(
-        ForeignKey("workflow_executions.id", ondelete="CASCADE")
-    )
+    execution_id: Mapped[UUID | None] = mapped_column(ForeignKey("workflow_executions.id", ondelete="CASCADE"))
     flow_run_id: Mapped[UUID | None] = mapped_column(ForeignKey("flow_runs.id", ondelete="CASCADE"))
     project_id: Mapped[str | None] = mapped_column(String(128))
     step_id: Mapped[UUID | None] = mapped_column(ForeignKey("workflow_steps.id", ondelete="SET NULL"))

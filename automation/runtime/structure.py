@@ -92,8 +92,7 @@ def not_found_page(site: Site, minify: bool) -> str:
 def routes_json(pages: Sequence[Page]) -> str:
     """The site's table of routes: `{"routes": [{"route", "path", "page_id", "title"}]}`."""
     routes = [
-        {"route": page.route, "path": page_path(page.route), "page_id": page.id, "title": page.name}
-        for page in pages
+        {"route": page.route, "path": page_path(page.route), "page_id": page.id, "title": page.name} for page in pages
     ]
     return orjson.dumps({"routes": routes}, option=orjson.OPT_INDENT_2).decode()
 

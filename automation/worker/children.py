@@ -304,5 +304,3 @@ def _kill(one: _Child) -> None:
             os.killpg(pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):  # it has not made its group yet
             os.kill(pid, signal.SIGKILL)
-
-

@@ -18,9 +18,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_everything_that_was_accepted_is_done_although_a_part_was_killed(
-    installation: Installation, part: str
-) -> None:
+def test_everything_that_was_accepted_is_done_although_a_part_was_killed(installation: Installation, part: str) -> None:
     project = f"killed-{part}"
     for version in range(1, 7):
         if version == 3:

@@ -31,9 +31,7 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 
 def _run(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments], env=env, capture_output=True, text=True, check=False, timeout=60
-    )
+    return subprocess.run([*COMMAND, *arguments], env=env, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.fixture
@@ -74,9 +72,7 @@ def _with(home: Path, words: bytes) -> int:
     return pid
 
 
-def test_one_installation_from_start_to_end(
-    env: dict[str, str], up: subprocess.Popen[bytes], tmp_path: Path
-) -> None:
+def test_one_installation_from_start_to_end(env: dict[str, str], up: subprocess.Popen[bytes], tmp_path: Path) -> None:
     home = tmp_path / "home"
     api = f"http://127.0.0.1:{env['AUTOMATION_API_PORT']}/api/automation"
     assert httpx.get(f"{api}/health/ready/").status_code == 200
@@ -121,9 +117,7 @@ def test_one_installation_from_start_to_end(
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.5, 4])
-def test_ctrl_c_while_it_starts_ends_it_cleanly(
-    env: dict[str, str], tmp_path: Path, seconds: float
-) -> None:
+def test_ctrl_c_while_it_starts_ends_it_cleanly(env: dict[str, str], tmp_path: Path, seconds: float) -> None:
     with subprocess.Popen([*COMMAND, "up"], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         time.sleep(seconds)
         process.send_signal(signal.SIGINT)

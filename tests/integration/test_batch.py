@@ -66,12 +66,8 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
 
 async def batch_of(database: Database, *names: str, project: str = "p1") -> dict[str, UUID]:
     """Executions that wait for a batch run, in a workflow of one scripted step."""
-    of = await workflow(
-        database, planned(catalog.step_type("SCRIPTED"), 1), project_id=project, kind="auto-save"
-    )
-    return {
-        name: await execution(database, of, key=name, batch=True, trigger_data={"name": name}) for name in names
-    }
+    of = await workflow(database, planned(catalog.step_type("SCRIPTED"), 1), project_id=project, kind="auto-save")
+    return {name: await execution(database, of, key=name, batch=True, trigger_data={"name": name}) for name in names}
 
 
 async def begin(prefect: PrefectClient) -> PrefectRun:
@@ -291,9 +287,7 @@ async def test_an_edit_of_the_workflow_reaches_the_next_execution_and_no_other_r
     assert len(reads) == 1, "the second execution knows the definition"
 
     async with database.transaction() as session:
-        await session.execute(
-            update(WorkflowStep).where(WorkflowStep.workflow_id == of).values(identifier="renamed")
-        )
+        await session.execute(update(WorkflowStep).where(WorkflowStep.workflow_id == of).values(identifier="renamed"))
     third = await execution(database, of, key="c", batch=True, trigger_data={"name": "c"})
     await drain(prefect)
     event.remove(pool, "before_cursor_execute", note)
@@ -328,9 +322,7 @@ async def test_work_that_waits_has_one_batch_run_and_another_only_while_that_one
 
 
 @pytest.mark.parametrize(("config", "batch"), [({}, True), ({"run_mode": "single"}, False)])
-async def test_a_workflow_can_have_one_run_per_edit(
-    database: Database, config: dict[str, str], batch: bool
-) -> None:
+async def test_a_workflow_can_have_one_run_per_edit(database: Database, config: dict[str, str], batch: bool) -> None:
     async def edit() -> None:
         page = {"id": "home", "name": "Home", "config": {}}
         raw = {"type": "page.updated", "data": {"project_id": "p1", "page": page}}

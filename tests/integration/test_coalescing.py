@@ -103,7 +103,7 @@ class World:
         self.truth[page_id] = self.edits
         page = {"id": page_id, "name": str(self.edits), "config": {}}
         if self.versioned:
-            page["version"] = self.edits
+            page["version"] = self.edits // 2  # some have the same: then the later one is newer
         happened = self.clock.now + timedelta(milliseconds=self.edits)
         event = {
             "type": "page.updated",
@@ -148,9 +148,7 @@ class World:
     async def retry(self) -> None:
         """What failed runs again, alone, unless something newer has taken its place."""
         async with self.database.transaction() as session:
-            query = select(Execution).where(
-                Execution.project_id == self.project, Execution.status == Status.RETRYING
-            )
+            query = select(Execution).where(Execution.project_id == self.project, Execution.status == Status.RETRYING)
             waiting = (await session.execute(query)).scalars().all()
             items = await claim.load_items(session, waiting)
             for execution, item in zip(waiting, items, strict=True):

@@ -63,9 +63,7 @@ async def test_a_retry_starts_the_policy_anew_and_keeps_the_checkpoints(
 ) -> None:
     id_ = await write(database, workflow_id, status)
     async with database.transaction() as session:
-        session.add(
-            StepExecution(execution_id=id_, identifier="a", step_type="A", order=1, status=Status.COMPLETED)
-        )
+        session.add(StepExecution(execution_id=id_, identifier="a", step_type="A", order=1, status=Status.COMPLETED))
 
     async with database.transaction() as session:
         await control.retry(session, id_)
@@ -96,9 +94,7 @@ async def test_a_retry_wakes_the_dispatcher(database: Database, workflow_id: UUI
 
 
 @pytest.mark.parametrize("status", [*UNFINISHED, Status.COMPLETED])
-async def test_what_has_not_failed_is_not_retried(
-    database: Database, workflow_id: UUID, status: Status
-) -> None:
+async def test_what_has_not_failed_is_not_retried(database: Database, workflow_id: UUID, status: Status) -> None:
     id_ = await write(database, workflow_id, status)
 
     with pytest.raises(ConflictError, match=status):

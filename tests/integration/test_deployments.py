@@ -53,9 +53,7 @@ def test_every_kind_of_workflow_has_a_deployment_that_carries_its_name() -> None
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
-async def test_a_deployment_in_prefect_is_what_the_file_says(
-    deployed: None, prefect: PrefectClient, name: str
-) -> None:
+async def test_a_deployment_in_prefect_is_what_the_file_says(deployed: None, prefect: PrefectClient, name: str) -> None:
     wanted, found = DEPLOYMENTS[name], await read(prefect, name)
 
     assert found.entrypoint == wanted["entrypoint"]

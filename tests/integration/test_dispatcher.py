@@ -93,9 +93,7 @@ async def test_what_could_not_be_sent_stays_stored_and_is_sent_once_later(
     assert len(await runs_of(prefect, id_)) == 1
 
 
-async def test_a_run_whose_confirmation_was_lost_is_not_made_twice(
-    database: Database, prefect: PrefectClient
-) -> None:
+async def test_a_run_whose_confirmation_was_lost_is_not_made_twice(database: Database, prefect: PrefectClient) -> None:
     id_ = await execution(database, await workflow(database))
     dispatcher = Dispatcher(database, prefect, settings())
     await dispatcher.round()

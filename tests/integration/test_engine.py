@@ -420,3 +420,27 @@ async def test_a_workflow_that_runs_longer_than_its_limit_is_stopped(
     assert (one.status, one.error_code) == (Status.RETRYING, "TIMEOUT_ERROR")
     assert state.name == "AwaitingRetry"
     assert ran == ["SLOW"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"executions": [], "workflow_id": str(uuid4())}, "not several"),
+        ({"executions": [str(uuid4())]}, "No such execution"),
+    ],
+)
+async def test_a_run_that_is_started_wrongly_fails_and_says_why(
+    database: Database, prefect: PrefectClient, parameters: dict[str, Any], said: str
+) -> None:
+    state = await run(prefect, await create(prefect, "publish", **parameters))
+
+    assert state.type == StateType.FAILED
+    assert said in (state.message or "")
+
+
+async def test_a_flow_does_not_run_a_workflow_of_another_kind(database: Database, prefect: PrefectClient) -> None:
+    of = await workflow(database, kind="generate")
+    state = await run(prefect, await create(prefect, "publish", workflow_id=str(of)))
+
+    assert "start flow 'generate'" in (state.message or "")
+    assert await every(database, Execution) == []

@@ -286,9 +286,7 @@ async def test_a_lost_run_adds_one_line_to_the_log_whatever_its_name(
     assert "\n" not in line
 
 
-async def test_a_run_with_a_lease_is_left_alone(
-    database: Database, prefect: PrefectClient, mirror: Mirror
-) -> None:
+async def test_a_run_with_a_lease_is_left_alone(database: Database, prefect: PrefectClient, mirror: Mirror) -> None:
     _, row_id, prefect_id = await carried(database, prefect, Running())
     await change(database, FlowRun, row_id, claimed_at=utc_now(), lease_until=utc_now() + timedelta(seconds=60))
 
@@ -318,9 +316,7 @@ async def test_the_lease_of_the_try_before_does_not_end_the_one_that_just_began(
     assert await state_of(prefect, prefect_id) == "Pending"
 
 
-async def test_a_run_that_waits_needs_no_lease(
-    database: Database, prefect: PrefectClient, mirror: Mirror
-) -> None:
+async def test_a_run_that_waits_needs_no_lease(database: Database, prefect: PrefectClient, mirror: Mirror) -> None:
     waits = AwaitingRetry(scheduled_time=utc_now() + LONG_AGO)
     _, row_id, prefect_id = await carried(database, prefect, waits)
     await change(database, FlowRun, row_id, lease_until=utc_now() - LONG_AGO)
@@ -421,9 +417,7 @@ async def test_more_lines_than_a_page_holds_are_all_copied(
         assert await session.scalar(select(func.count()).select_from(ExecutionLog)) == 450
 
 
-async def test_verify_finds_a_state_that_differs(
-    database: Database, prefect: PrefectClient, mirror: Mirror
-) -> None:
+async def test_verify_finds_a_state_that_differs(database: Database, prefect: PrefectClient, mirror: Mirror) -> None:
     _, row_id, _ = await carried(database, prefect, Running())
     await mirror.read_open()
     assert await counts(database, prefect) == CLEAN
@@ -517,5 +511,3 @@ async def until(true: Any) -> None:
     async with asyncio.timeout(20):
         while not true():
             await asyncio.sleep(0.01)
-
-

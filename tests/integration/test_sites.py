@@ -160,9 +160,7 @@ def test_what_is_not_there_gets_the_404_page_of_the_site(web: httpx.Client, path
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/nobody/", "/nobody", "/shop/@none/", "/shop/@/", "/shop/@../", "/secret.txt"]
-)
+@pytest.mark.parametrize("path", ["/", "/nobody/", "/nobody", "/shop/@none/", "/shop/@/", "/shop/@../", "/secret.txt"])
 def test_where_no_site_is_there_is_a_plain_404(web: httpx.Client, path: str) -> None:
     answer = web.get(path)
     assert (answer.status_code, answer.text) == (404, "Not found")

@@ -51,9 +51,7 @@ def test_two_installations_share_no_key(tmp_path: Path, monkeypatch: pytest.Monk
     assert first.studio_webhook_secret != second.studio_webhook_secret
 
 
-def test_keys_from_the_environment_win_and_are_not_stored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_keys_from_the_environment_win_and_are_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOMATION_API_KEY", "given")
     monkeypatch.setenv("AUTOMATION_STUDIO_WEBHOOK_SECRET", "whsec_Z2l2ZW4=")
     installation = prepare(Settings())
@@ -78,9 +76,7 @@ def test_an_empty_key_file_is_refused_rather_than_used(tmp_path: Path) -> None:
         prepare(Settings())
 
 
-def test_a_home_that_cannot_be_made_names_its_variable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_home_that_cannot_be_made_names_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("AUTOMATION_HOME", str(tmp_path / "file" / "home"))
     with pytest.raises(SettingError, match="AUTOMATION_HOME="):

@@ -49,9 +49,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_activities")),
     )
-    op.create_index(
-        "ix_activities_project_id_created_at", "activities", ["project_id", "created_at"], unique=False
-    )
+    op.create_index("ix_activities_project_id_created_at", "activities", ["project_id", "created_at"], unique=False)
     op.create_index("uq_activities_idempotency_key", "activities", ["idempotency_key"], unique=True)
     op.create_table(
         "alerts",
@@ -195,9 +193,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_triggers")),
     )
-    op.create_index(
-        "ix_triggers_project_id_trigger_type", "triggers", ["project_id", "trigger_type"], unique=False
-    )
+    op.create_index("ix_triggers_project_id_trigger_type", "triggers", ["project_id", "trigger_type"], unique=False)
     op.create_index("ix_triggers_workflow_id", "triggers", ["workflow_id"], unique=False)
     op.create_table(
         "workflow_executions",
@@ -248,9 +244,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("status = 'PENDING' AND flow_run_id IS NULL AND batch"),
     )
-    op.create_index(
-        "ix_workflow_executions_created_at_id", "workflow_executions", ["created_at", "id"], unique=False
-    )
+    op.create_index("ix_workflow_executions_created_at_id", "workflow_executions", ["created_at", "id"], unique=False)
     op.create_index(
         "ix_workflow_executions_due",
         "workflow_executions",
@@ -258,9 +252,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("status IN ('PENDING', 'RETRYING') AND flow_run_id IS NULL"),
     )
-    op.create_index(
-        "ix_workflow_executions_flow_run_id", "workflow_executions", ["flow_run_id"], unique=False
-    )
+    op.create_index("ix_workflow_executions_flow_run_id", "workflow_executions", ["flow_run_id"], unique=False)
     op.create_index(
         "ix_workflow_executions_open",
         "workflow_executions",
@@ -299,9 +291,7 @@ def upgrade() -> None:
         "workflow_executions",
         ["workflow_id", "key"],
         unique=True,
-        postgresql_where=sa.text(
-            "status = 'PENDING' AND flow_run_id IS NULL AND key IS NOT NULL AND coalesces"
-        ),
+        postgresql_where=sa.text("status = 'PENDING' AND flow_run_id IS NULL AND key IS NOT NULL AND coalesces"),
     )
     op.create_table(
         "workflow_steps",
@@ -321,9 +311,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workflow_steps")),
-        sa.UniqueConstraint(
-            "workflow_id", "identifier", name=op.f("uq_workflow_steps_workflow_id_identifier")
-        ),
+        sa.UniqueConstraint("workflow_id", "identifier", name=op.f("uq_workflow_steps_workflow_id_identifier")),
     )
     op.create_table(
         "step_executions",
@@ -356,9 +344,7 @@ def upgrade() -> None:
             ondelete="SET NULL",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_step_executions")),
-        sa.UniqueConstraint(
-            "execution_id", "identifier", name=op.f("uq_step_executions_execution_id_identifier")
-        ),
+        sa.UniqueConstraint("execution_id", "identifier", name=op.f("uq_step_executions_execution_id_identifier")),
     )
     op.create_index("ix_step_executions_task_run_id", "step_executions", ["task_run_id"], unique=False)
     op.create_table(
@@ -402,9 +388,7 @@ def upgrade() -> None:
         ["execution_id", "timestamp"],
         unique=False,
     )
-    op.create_index(
-        "ix_workflow_execution_logs_flow_run_id", "workflow_execution_logs", ["flow_run_id"], unique=False
-    )
+    op.create_index("ix_workflow_execution_logs_flow_run_id", "workflow_execution_logs", ["flow_run_id"], unique=False)
     op.execute(VERSIONS)
 
 
@@ -418,9 +402,7 @@ def downgrade() -> None:
     op.drop_index(
         "uq_workflow_executions_waiting",
         table_name="workflow_executions",
-        postgresql_where=sa.text(
-            "status = 'PENDING' AND flow_run_id IS NULL AND key IS NOT NULL AND coalesces"
-        ),
+        postgresql_where=sa.text("status = 'PENDING' AND flow_run_id IS NULL AND key IS NOT NULL AND coalesces"),
     )
     op.drop_index(
         "uq_workflow_executions_running",

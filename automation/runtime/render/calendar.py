@@ -24,9 +24,13 @@ def calendar(component: Component, view: View) -> Markup:
     """
     config = component.config
     events = _events(config)
-    year, month = _month(config) or next(((day.year, day.month) for day, _ in events), None) or (
-        view.site.built_on.year,
-        view.site.built_on.month,
+    year, month = (
+        _month(config)
+        or next(((day.year, day.month) for day, _ in events), None)
+        or (
+            view.site.built_on.year,
+            view.site.built_on.month,
+        )
     )
     name = f"{view.text('months').split()[month - 1]} {year}"
     title = text(config, "title")

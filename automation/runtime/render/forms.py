@@ -60,9 +60,7 @@ def _entry(one: Field, uid: str, help_id: str | None, view: View) -> Markup:
         )  # fmt: skip
     if one.type == "select":
         chosen = None if one.multiple else h("option", one.placeholder or view.text("choose"), value="")
-        options = [
-            h("option", label, value=value, selected=value == one.value) for value, label in one.options
-        ]
+        options = [h("option", label, value=value, selected=value == one.value) for value, label in one.options]
         return h(
             "select", chosen, options, id=uid, name=one.name, required=one.required, multiple=one.multiple,
             aria_describedby=help_id,

@@ -103,7 +103,5 @@ def minified(page: str) -> str:
         tag, attributes = match.group(1, 2)
         return f"<{tag}{attributes}>{mark}-{len(hidden) - 1}-</{tag}>"
 
-    small = minify_html.minify(
-        _RAW_TEXT.sub(hide, page), keep_closing_tags=True, keep_html_and_head_opening_tags=True
-    )
+    small = minify_html.minify(_RAW_TEXT.sub(hide, page), keep_closing_tags=True, keep_html_and_head_opening_tags=True)
     return re.sub(f"{mark}-([0-9]+)-", lambda match: hidden[int(match.group(1))], small)

@@ -16,9 +16,7 @@ _MENU_DEPTH = 3
 def menu(component: Component, view: View) -> Markup:
     """{items[] {label, href, items?[]}, label?}; without items, the pages of the site"""
     config = component.config
-    items = entries(config, "items", "links") or [
-        {"label": title, "href": route} for route, title in view.site.routes
-    ]
+    items = entries(config, "items", "links") or [{"label": title, "href": route} for route, title in view.site.routes]
     name = text(config, "label", "title") or view.text("menu")
     vertical = config.get("orientation") == "vertical"
     return h("nav", _menu_list(items, view, 1), aria_label=name, class_="vertical" if vertical else None)

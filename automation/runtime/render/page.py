@@ -41,9 +41,7 @@ def render_page(page: Page, *, site: Site, minify: bool) -> str:
     return linked_document(title, page.route, main, site, minify, style=_theme(page.config.styles))
 
 
-def linked_document(
-    title: str, route: str, main: Markup, site: Site, minify: bool, style: str | None = None
-) -> str:
+def linked_document(title: str, route: str, main: Markup, site: Site, minify: bool, style: str | None = None) -> str:
     """A document at that route, with the style sheet and the script that all pages share."""
     root = to_root(route)
     head = fragment(
@@ -64,9 +62,7 @@ def _policy(policy: str) -> Markup:
     return h("meta", http_equiv="Content-Security-Policy", content=policy)
 
 
-def _document(
-    title: str, main: Markup, site: Site, minify: bool, head: Markup, style: str | None = None
-) -> str:
+def _document(title: str, main: Markup, site: Site, minify: bool, head: Markup, style: str | None = None) -> str:
     name = site.project_name
     whole = h(
         "html",

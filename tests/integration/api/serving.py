@@ -42,9 +42,7 @@ class Api:
             return await self.client.post(path, headers=headers)
         return await self.client.post(path, content=orjson.dumps(body), headers=headers)
 
-    async def webhook(
-        self, event: object, *, id: str = "msg_1", age: float = 0, secret: str = SECRET
-    ) -> Response:
+    async def webhook(self, event: object, *, id: str = "msg_1", age: float = 0, secret: str = SECRET) -> Response:
         """Send a webhook as Studio does, signed `age` seconds ago."""
         at = datetime.now(UTC) - timedelta(seconds=age)
         body = orjson.dumps(event)

@@ -28,9 +28,7 @@ HEADERS = [None, "", "Bearer", "Bearer wrong", f"Basic {KEY}", KEY, f"Bearer {KE
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
-async def test_every_endpoint_refuses_whoever_has_no_key_or_a_wrong_one(
-    api: Api, method: str, path: str
-) -> None:
+async def test_every_endpoint_refuses_whoever_has_no_key_or_a_wrong_one(api: Api, method: str, path: str) -> None:
     async with AsyncClient(base_url=api.url) as client:
         for header in HEADERS:
             headers = [] if header is None else [(b"Authorization", header.encode())]
@@ -40,9 +38,7 @@ async def test_every_endpoint_refuses_whoever_has_no_key_or_a_wrong_one(
             assert answer.json()["type"] == "/problems/unauthorized"
 
 
-async def test_without_a_configured_key_nobody_gets_in(
-    api: Api, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_without_a_configured_key_nobody_gets_in(api: Api, caplog: pytest.LogCaptureFixture) -> None:
     bare = api.services.settings.model_copy(update={"api_key": None})
 
     async with serve(replace(api.services, settings=bare)) as closed:

@@ -80,9 +80,7 @@ async def test_more_than_500_events_at_once_are_refused(api: Api) -> None:
     assert "500" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize(
-    "name", ["", ".", "..", "a/b", "../p", "a\\b", "a\x00b", "x" * 129, "a\nb", 7, None, []]
-)
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../p", "a\\b", "a\x00b", "x" * 129, "a\nb", 7, None, []])
 async def test_a_project_or_page_id_that_is_no_plain_name_is_refused(api: Api, name: Any) -> None:
     project = await api.post("events/", page_event(project_id=name))
     page = await api.post("events/", page_event(page_id=name))
@@ -93,7 +91,7 @@ async def test_a_project_or_page_id_that_is_no_plain_name_is_refused(api: Api, n
 
 async def test_names_of_any_script_and_hostile_looking_text_are_kept_as_they_are(api: Api) -> None:
     event = page_event(project_id="projet-é'; DROP TABLE events; --", page_id="<b>页<b>")
-    event["data"]["page"]["name"] = '"\'; --\r\n<script>'
+    event["data"]["page"]["name"] = "\"'; --\r\n<script>"
 
     [answer] = (await api.post("events/", event)).json()["events"]
 
@@ -153,9 +151,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("more", ODD, ids=range(len(ODD)))
-async def test_an_odd_event_is_accepted_or_refused_but_never_an_error_of_ours(
-    api: Api, more: dict[str, Any]
-) -> None:
+async def test_an_odd_event_is_accepted_or_refused_but_never_an_error_of_ours(api: Api, more: dict[str, Any]) -> None:
     answer = await api.post("events/", page_event(**more))
 
     assert answer.status_code in (202, 422)
@@ -169,9 +165,7 @@ async def test_a_sender_cannot_make_an_event_that_is_newer_than_now(api: Api) ->
     assert stored.occurred_at <= stored.created_at
 
 
-@pytest.mark.parametrize(
-    "number", ["9223372036854775807", "1e300", "-1", "1.5", "true", '"7"', "null"]
-)
+@pytest.mark.parametrize("number", ["9223372036854775807", "1e300", "-1", "1.5", "true", '"7"', "null"])
 async def test_a_version_of_any_kind_is_accepted(api: Api, number: str) -> None:
     page = f'{{"id": "home", "version": {number}}}'
     body = f'{{"type": "page.updated", "data": {{"project_id": "p1", "page": {page}}}}}'

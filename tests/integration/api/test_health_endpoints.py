@@ -17,9 +17,7 @@ async def test_health_needs_no_key(api: Api) -> None:
 
 
 @pytest.mark.parametrize("missing", [["database"], ["prefect"], ["database", "prefect"]])
-async def test_not_ready_says_which_part_is_missing_and_is_alive_all_the_same(
-    api: Api, missing: list[str]
-) -> None:
+async def test_not_ready_says_which_part_is_missing_and_is_alive_all_the_same(api: Api, missing: list[str]) -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/nothing")
     services = api.services
     if "database" in missing:

@@ -135,8 +135,6 @@ async def test_one_idempotency_key_starts_one_execution_however_often_it_is_sent
 async def test_one_idempotency_key_means_different_things_to_two_workflows(api: Api) -> None:
     first, second = await api.workflow(), await api.workflow()
 
-    answers = [
-        await api.post(f"workflows/{id_}/execute/", **{"Idempotency-Key": "key"}) for id_ in (first, second)
-    ]
+    answers = [await api.post(f"workflows/{id_}/execute/", **{"Idempotency-Key": "key"}) for id_ in (first, second)]
 
     assert [one.json()["workflow_id"] for one in answers] == [str(first), str(second)]

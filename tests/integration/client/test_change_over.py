@@ -43,7 +43,7 @@ async def test_what_studio_had_before_is_exported_imported_and_published_as_the_
 
     projects = await import_("projects", None, api.url)
     pages = await import_("pages", None, api.url)
-    published = await asyncio.to_thread(studio, example("project.published\", {\"project_id\": str(one.pk)"), api.url)
+    published = await asyncio.to_thread(studio, example('project.published", {"project_id": str(one.pk)'), api.url)
 
     assert projects.stdout == "projects: 1 taken in, 0 known already, 0 bad\n"
     assert pages.stdout == "pages: 3 taken in, 0 known already, 0 bad\n"
@@ -56,9 +56,7 @@ async def test_what_studio_had_before_is_exported_imported_and_published_as_the_
     assert await names_of_pages(api) == ["Page 0", "Page 1", "Page 2"]
 
 
-async def test_an_edit_after_the_export_is_not_undone_by_its_import(
-    api: Api, studio: Studio, import_: Import
-) -> None:
+async def test_an_edit_after_the_export_is_not_undone_by_its_import(api: Api, studio: Studio, import_: Import) -> None:
     await asyncio.to_thread(studio, BEFORE + example("pages.jsonl"), "")
     await asyncio.to_thread(studio, EDIT, api.url)
     await import_("pages", None, api.url)

@@ -255,9 +255,7 @@ def test_an_empty_address_switches_it_off_and_says_so(door: Door, studio: Studio
         ("AUTOMATION_PAGE_DATA", "studio.nowhere", "AUTOMATION_PAGE_DATA = 'studio.nowhere'"),
     ],
 )
-def test_a_wrong_setting_stops_studio_at_its_start_by_name(
-    studio: Studio, setting: str, value: str, said: str
-) -> None:
+def test_a_wrong_setting_stops_studio_at_its_start_by_name(studio: Studio, setting: str, value: str, said: str) -> None:
     result = studio("", "http://127.0.0.1:1", **{setting: value})
 
     assert result.returncode == 1

@@ -115,9 +115,7 @@ async def test_what_has_not_ended_is_never_deleted(database: Database, store: An
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
-async def test_an_old_execution_goes_with_its_steps_and_logs(
-    database: Database, store: Any, status: Status
-) -> None:
+async def test_an_old_execution_goes_with_its_steps_and_logs(database: Database, store: Any, status: Status) -> None:
     old = execution(40, status)
     await store(
         old,
@@ -153,9 +151,7 @@ def test_an_age_that_makes_no_sense_is_refused(days: object) -> None:
         clean_old_executions.parse({"older_than_days": days})
 
 
-async def test_old_events_activities_and_flow_runs_go_and_young_ones_stay(
-    database: Database, store: Any
-) -> None:
+async def test_old_events_activities_and_flow_runs_go_and_young_ones_stay(database: Database, store: Any) -> None:
     for days in (1, 40):
         then = utc_now() - timedelta(days=days)
         await store(
@@ -169,9 +165,7 @@ async def test_old_events_activities_and_flow_runs_go_and_young_ones_stay(
     assert [await count(database, one) for one in (Event, Activity, FlowRun)] == [1, 1, 2]
 
 
-async def test_a_flow_run_stays_while_something_that_stays_refers_to_it(
-    database: Database, store: Any
-) -> None:
+async def test_a_flow_run_stays_while_something_that_stays_refers_to_it(database: Database, store: Any) -> None:
     then = utc_now() - timedelta(days=40)
     current, earlier, alone = (FlowRun(id=uuid4(), kind="generate", ended_at=then) for _ in range(3))
     retried = execution(40, flow_run_id=current.id, completed_at=utc_now())
@@ -344,9 +338,7 @@ async def test_the_password_of_the_database_is_not_readable_in_the_block(block: 
 
 async def test_a_missing_block_says_what_to_do(step: StepContext, block: None) -> None:
     async with get_client() as client:
-        document = await client.read_block_document_by_name(
-            maintenance.DATABASE_BLOCK, "sqlalchemy-connector"
-        )
+        document = await client.read_block_document_by_name(maintenance.DATABASE_BLOCK, "sqlalchemy-connector")
         await client.delete_block_document(document.id)
     with pytest.raises(DatabaseError, match="automation deploy"):
         await optimize_database.function(step, OptimizeDatabaseConfig())

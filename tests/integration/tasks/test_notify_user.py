@@ -149,9 +149,7 @@ def smtp(mailbox: Mailbox) -> str:
     return f"smtp://127.0.0.1:{mailbox.port}"
 
 
-@pytest.mark.parametrize(
-    ("language", "subject"), [("fr", "« Boutique » est en ligne"), ("en", "“Boutique” is live")]
-)
+@pytest.mark.parametrize(("language", "subject"), [("fr", "« Boutique » est en ligne"), ("en", "“Boutique” is live")])
 async def test_the_owner_gets_a_mail_in_the_language_of_the_installation(
     make: Make, mailbox: Mailbox, language: str, subject: str
 ) -> None:
@@ -177,18 +175,14 @@ async def test_a_promotion_and_a_rollback_are_called_what_they_are(
     make: Make, mailbox: Mailbox, action: str, subject: str
 ) -> None:
     place = {"version": VERSION, "environment": "staging"}
-    step = make(
-        smtp_url=smtp(mailbox), language="en", deployed=DEPLOYED | place, verified={"action": action} | place
-    )
+    step = make(smtp_url=smtp(mailbox), language="en", deployed=DEPLOYED | place, verified={"action": action} | place)
     await notify_user.function(step, NotifyUserConfig())
     [message] = mailbox.inbox.messages
     assert message["Subject"] == subject
     assert "/project-456/@staging/" in message.get_content()
 
 
-async def test_nobody_is_told_of_a_release_that_a_newer_one_has_overtaken(
-    make: Make, mailbox: Mailbox
-) -> None:
+async def test_nobody_is_told_of_a_release_that_a_newer_one_has_overtaken(make: Make, mailbox: Mailbox) -> None:
     step = make(smtp_url=smtp(mailbox), deployed=DEPLOYED | {"deployed": False, "superseded": True})
     result = await notify_user.function(step, NotifyUserConfig())
     assert result == {"delivered": [], "reason": "a newer release is live"}
@@ -205,12 +199,8 @@ async def test_a_hostile_project_name_adds_no_header_and_no_recipient(make: Make
     assert not message.get_content().startswith("Evil")
 
 
-@pytest.mark.parametrize(
-    "owner", ["a@x.com\r\nBcc: b@y.com", "a@x.com, b@y.com", "no address", "Ann <a@x.com>"]
-)
-async def test_an_owner_without_one_plain_address_gets_no_mail(
-    make: Make, mailbox: Mailbox, owner: str
-) -> None:
+@pytest.mark.parametrize("owner", ["a@x.com\r\nBcc: b@y.com", "a@x.com, b@y.com", "no address", "Ann <a@x.com>"])
+async def test_an_owner_without_one_plain_address_gets_no_mail(make: Make, mailbox: Mailbox, owner: str) -> None:
     step = make(smtp_url=smtp(mailbox), owner=owner)
     result = await notify_user.function(step, NotifyUserConfig())
     assert mailbox.inbox.envelopes == []
@@ -308,9 +298,7 @@ async def test_a_password_goes_through_starttls_where_the_server_offers_it(tmp_p
     mailbox = Mailbox(tls_context=tls, require_starttls=True, auth_required=True, authenticator=check)
     mailbox.start()
     try:
-        message = mail.compose(
-            sender="a@example.org", to="b@example.org", subject="S", body="B", idempotency_key="k"
-        )
+        message = mail.compose(sender="a@example.org", to="b@example.org", subject="S", body="B", idempotency_key="k")
         await mail.send(f"smtp://us%40er:p%3Ass@127.0.0.1:{mailbox.port}", message)
     finally:
         mailbox.stop()
@@ -335,9 +323,7 @@ def _server_tls(folder: Path) -> ssl.SSLContext:
     )
     pem = folder / "server.pem"
     pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + certificate.public_bytes(serialization.Encoding.PEM)
     )
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

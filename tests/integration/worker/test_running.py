@@ -28,7 +28,17 @@ from automation.catalog import definitions
 from automation.database import Database
 from automation.models import Project, Status, StepExecution, utc_now
 from tests.integration import rows
-from tests.integration.worker.conftest import Pool, Probes, Served, deploy, gone, is_alive, marked, until
+from tests.integration.worker.conftest import (
+    Pool,
+    Probes,
+    Served,
+    deploy,
+    gone,
+    is_alive,
+    marked,
+    until,
+    warm_worker,
+)
 
 
 async def lines_of(pool: Pool, run_id: UUID) -> list[str]:
@@ -170,3 +180,15 @@ async def test_sighup_replaces_the_processes_when_their_runs_are_over(
     assert (await served.pool.ended(run_id)).is_completed()
     assert await process_of(served.pool, run_id) != before
     await gone(before)
+
+
+async def test_a_process_is_replaced_after_as_many_runs_as_the_setting_says(pool: Pool, tmp_path: Path) -> None:
+    limits = {"AUTOMATION_WORKER_CONCURRENCY": "1", "AUTOMATION_WORKER_MAX_RUNS": "2"}
+    processes = []
+    with warm_worker(pool.name, tmp_path / "worker.log", **limits):
+        for _ in range(3):
+            run_id = await pool.start("trivial")
+            assert (await pool.ended(run_id)).is_completed()
+            processes.append(await process_of(pool, run_id))
+
+    assert processes[0] == processes[1] != processes[2]

@@ -31,9 +31,7 @@ def test_an_execute_body_may_leave_its_input_out() -> None:
     assert parse_execute({"input": {"action": "promote"}}) == {"action": "promote"}
 
 
-@pytest.mark.parametrize(
-    ("raw", "field"), [([], ""), (None, ""), ({"inputs": {}}, "inputs"), ({"input": []}, "input")]
-)
+@pytest.mark.parametrize(("raw", "field"), [([], ""), (None, ""), ({"inputs": {}}, "inputs"), ({"input": []}, "input")])
 def test_an_execute_body_of_another_shape_is_refused(raw: object, field: str) -> None:
     with pytest.raises(RefusedError) as caught:
         parse_execute(raw)

@@ -10,9 +10,7 @@ from automation.api.pagination import decode_cursor, encode_cursor
 from automation.errors import RefusedError
 from automation.models.paging import Position
 
-TIMES = st.datetimes(
-    min_value=datetime(1990, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)
-)
+TIMES = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC))
 LINE_IDS = st.integers(min_value=0, max_value=2**63 - 1)
 
 

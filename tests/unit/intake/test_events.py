@@ -156,9 +156,7 @@ NEARLY = st.fixed_dictionaries(
             optional={
                 "project_id": st.text(min_size=1, max_size=5) | JSON,
                 "project": JSON,
-                "page": st.fixed_dictionaries(
-                    {"id": st.text(max_size=5)}, optional={"version": JSON, "config": JSON}
-                )
+                "page": st.fixed_dictionaries({"id": st.text(max_size=5)}, optional={"version": JSON, "config": JSON})
                 | JSON,
             },
         )

@@ -60,11 +60,7 @@ def active_content(html: str) -> list[str]:
     """Everything that could run, or load what is not ours."""
     found = []
     for tag, attributes in read(html).elements:
-        ours = (
-            tag == "script"
-            and set(attributes) == {"src", "defer"}
-            and attributes["src"].endswith("assets/site.js")
-        )
+        ours = tag == "script" and set(attributes) == {"src", "defer"} and attributes["src"].endswith("assets/site.js")
         if tag in {"script", "style", "iframe", "object", "embed", "base", "math", "template"} and not ours:
             found.append(tag)
         found += [f"{tag} {name}" for name in attributes if name.startswith("on") or name == "srcdoc"]
@@ -75,9 +71,7 @@ def active_content(html: str) -> list[str]:
                 found.append(f"{tag} {name}={address}")
         style = attributes.get("style", "").lower()
         found += [
-            f"{tag} style {word}"
-            for word in ("url(", "expression", "javascript", "import", "<")
-            if word in style
+            f"{tag} style {word}" for word in ("url(", "expression", "javascript", "import", "<") if word in style
         ]
         if tag == "meta" and attributes.get("http-equiv", "").lower() == "refresh":
             found.append("meta refresh")

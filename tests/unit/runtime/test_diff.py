@@ -22,9 +22,7 @@ trees: st.SearchStrategy[Any] = st.recursive(
         }), max_size=4),
     max_leaves=6,
 )  # fmt: skip
-pages = st.builds(
-    lambda tree, style: page(*tree, config={"styles": style}), trees, st.none() | st.text(max_size=2)
-)
+pages = st.builds(lambda tree, style: page(*tree, config={"styles": style}), trees, st.none() | st.text(max_size=2))
 
 
 def _put(one: dict[str, Any], **changed: Any) -> dict[str, Any]:
@@ -32,9 +30,7 @@ def _put(one: dict[str, Any], **changed: Any) -> dict[str, Any]:
 
 
 def test_each_kind_of_change_is_told_apart() -> None:
-    kept, gone, moved, edited = (
-        component("Text") | {"id": name} for name in ("kept", "gone", "moved", "edited")
-    )
+    kept, gone, moved, edited = (component("Text") | {"id": name} for name in ("kept", "gone", "moved", "edited"))
     before = page(kept, gone, moved, edited)
     after = page(
         kept,

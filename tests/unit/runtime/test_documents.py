@@ -46,9 +46,7 @@ rubbish = st.recursive(
 def test_a_page_with_every_component_type_is_fine() -> None:
     kinds = configs("text")
     assert set(kinds) == COMPONENT_TYPES
-    assert (
-        check_page(page(*(component(kind, config) for kind, config in kinds.items() if kind != "Form"))) == []
-    )
+    assert check_page(page(*(component(kind, config) for kind, config in kinds.items() if kind != "Form"))) == []
 
 
 def test_a_page_without_layout_styles_and_components_is_fine() -> None:
@@ -98,9 +96,7 @@ def test_a_component_without_an_id_is_named_by_its_place() -> None:
 def test_an_unknown_type_and_a_repeated_id_are_faults() -> None:
     faults = check_page(page(component("Text"), component("Text"), component("Carousel")))
     assert faults[0] == "component 'text' (Text): id: 'text' is used twice in this page"
-    assert faults[1].startswith(
-        "component 'carousel' ('Carousel'): type: 'Carousel' is unknown; known are Audio,"
-    )
+    assert faults[1].startswith("component 'carousel' ('Carousel'): type: 'Carousel' is unknown; known are Audio,")
 
 
 @pytest.mark.parametrize(
@@ -132,9 +128,7 @@ def test_five_levels_are_fine_and_six_are_not() -> None:
     for level in range(4):
         nested = component("Container", children=[nested]) | {"id": f"level-{level}"}
     assert check_page(page(nested)) == []
-    assert check_page(page(component("Grid", children=[nested]))) == [
-        "page: components: must be nested at most 5 deep"
-    ]
+    assert check_page(page(component("Grid", children=[nested]))) == ["page: components: must be nested at most 5 deep"]
 
 
 def test_a_document_of_more_than_a_megabyte_is_refused() -> None:
@@ -179,9 +173,7 @@ def test_a_route_that_is_no_plain_path_is_refused_whatever_is_checked(route: Any
         )
 
 
-@pytest.mark.parametrize(
-    "route", ["/", "/about", "/about/", "/blog/2026/mon-titre_1.0", "/à-propos", "/关于"]
-)
+@pytest.mark.parametrize("route", ["/", "/about", "/about/", "/blog/2026/mon-titre_1.0", "/à-propos", "/关于"])
 def test_ordinary_routes_are_fine(route: str) -> None:
     assert check_page({**page(), "route": route}) == []
 
@@ -213,9 +205,7 @@ def test_faults_are_single_lines_without_control_characters() -> None:
 def test_bottomless_documents_are_refused(deep: str) -> None:
     bottom: Any = None
     for _ in range(5000):
-        bottom = {"list": [bottom], "dict": {"a": bottom}, "children": component("Grid", children=[bottom])}[
-            deep
-        ]
+        bottom = {"list": [bottom], "dict": {"a": bottom}, "children": component("Grid", children=[bottom])}[deep]
     assert len(check_page(page(component("Text", {"content": bottom}, children=[bottom])))) == 1
 
 

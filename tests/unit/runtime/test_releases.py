@@ -73,9 +73,7 @@ def test_making_a_release_again_finds_it(tmp_path: Path) -> None:
 
 def test_a_release_of_nothing_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="gone"):
-        create_release(
-            tmp_path, "shop", tmp_path / "gone", version="v1", execution_id="e", created_at="", pages=[]
-        )
+        create_release(tmp_path, "shop", tmp_path / "gone", version="v1", execution_id="e", created_at="", pages=[])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -231,8 +229,6 @@ def test_a_new_start_replaces_what_an_earlier_try_left(tmp_path: Path) -> None:
 def test_a_release_takes_the_folder_of_its_build(tmp_path: Path) -> None:
     started = build(tmp_path)
     start_build(started, FILES)
-    create_release(
-        tmp_path, "shop", started.site, version="v1", execution_id=EXECUTION, created_at="", pages=["/"]
-    )
+    create_release(tmp_path, "shop", started.site, version="v1", execution_id=EXECUTION, created_at="", pages=["/"])
     assert not started.site.exists()
     assert check_release(release_folder(tmp_path, "shop", "v1")).faults == []

@@ -87,7 +87,7 @@ async def test_a_site_without_a_page_at_its_root_gets_a_list_of_its_pages(projec
     project.delete("home")
     await project.run(compile_pages)
     await project.run(generate_structure)
-    assert 'about/' in (project.build / "index.html").read_text()
+    assert "about/" in (project.build / "index.html").read_text()
 
 
 async def test_the_structure_again_is_the_same(project: Project) -> None:

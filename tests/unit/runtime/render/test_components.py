@@ -76,9 +76,7 @@ def test_plain_text_keeps_its_line_breaks_and_shows_markup_as_text() -> None:
 
 
 def test_formatted_text_keeps_its_format() -> None:
-    html = render(
-        component("Text", {"html": '<p>Un <b>mot</b> <a href="/about">lien</a><script>x</script></p>'})
-    )
+    html = render(component("Text", {"html": '<p>Un <b>mot</b> <a href="/about">lien</a><script>x</script></p>'}))
     assert '<p>Un <b>mot</b> <a href="about/">lien</a></p>' in html
 
 
@@ -106,10 +104,7 @@ def test_a_form_binds_labels_and_says_what_is_required() -> None:
     )
     email = next(one for one in elements(html, "input") if one["name"] == "email")
     assert (email["type"], "required" in email) == ("email", True)
-    assert (
-        f'<label for="{email["id"]}">Courriel <abbr title="obligatoire" class="required">*</abbr></label>'
-        in html
-    )
+    assert f'<label for="{email["id"]}">Courriel <abbr title="obligatoire" class="required">*</abbr></label>' in html
     assert '<option value="m">M</option>' in html
     assert "<legend>Paiement</legend>" in html
     assert [one["type"] for one in elements(html, "input")] == ["email", "checkbox", "radio", "radio"]
@@ -140,9 +135,7 @@ def test_tabs_work_without_a_script() -> None:
 
 def test_a_table_has_a_caption_and_column_headings() -> None:
     columns = [{"key": "n", "label": "Nom"}, {"key": "p", "label": "Prix"}]
-    html = render(
-        component("Table", {"caption": "Tarifs", "columns": columns, "rows": [{"n": "Thé", "p": 3.5}]})
-    )
+    html = render(component("Table", {"caption": "Tarifs", "columns": columns, "rows": [{"n": "Thé", "p": 3.5}]}))
     assert "<caption>Tarifs</caption>" in html
     assert [one["scope"] for one in elements(html, "th")] == ["col", "col"]
     assert "<td>Thé</td><td>3.5</td>" in html
@@ -160,9 +153,7 @@ def test_a_table_has_a_caption_and_column_headings() -> None:
 def test_a_chart_is_drawn_and_its_figures_stand_in_a_table(kind: str, data: dict[str, Any]) -> None:
     html = render(component("Chart", {"title": "Ventes", "chartType": kind, **data}))
     assert elements(html, "svg")[0]["role"] == "img"
-    assert len(elements(html, {"bar": "rect", "line": "polyline", "pie": "path"}[kind])) == (
-        1 if kind == "line" else 2
-    )
+    assert len(elements(html, {"bar": "rect", "line": "polyline", "pie": "path"}[kind])) == (1 if kind == "line" else 2)
     assert "<td>Jan</td><td>10</td></tr><tr><td>Fév</td><td>20</td>" in html
 
 
@@ -174,10 +165,7 @@ def test_a_chart_is_drawn_and_its_figures_stand_in_a_table(kind: str, data: dict
 def test_a_chart_of_strange_figures_is_still_drawn(kind: str, values: list[Any]) -> None:
     html = render(component("Chart", {"chartType": kind, "labels": [], "values": values}))
     drawing = [
-        value
-        for tag, one in read(html).elements
-        if tag in {"rect", "polyline", "path"}
-        for value in one.values()
+        value for tag, one in read(html).elements if tag in {"rect", "polyline", "path"} for value in one.values()
     ]
     assert not any("nan" in value or "inf" in value for value in drawing)
 
@@ -205,9 +193,7 @@ def test_a_calendar_without_a_usable_month_takes_a_sensible_one(config: dict[str
 
 
 def test_pagination_shows_a_window_of_a_million_pages() -> None:
-    html = render(
-        component("Pagination", {"totalPages": 10**9, "currentPage": 500, "href": "/about?page={page}"})
-    )
+    html = render(component("Pagination", {"totalPages": 10**9, "currentPage": 500, "href": "/about?page={page}"}))
     assert len(elements(html, "li")) == 11
     current = [one for one in elements(html, "a") if one.get("aria-current") == "page"]
     assert [one["href"] for one in current] == ["about/?page=500"]
@@ -233,9 +219,7 @@ def test_media_and_images_that_may_not_be_loaded_leave_a_note() -> None:
 
 
 def test_children_stand_inside_their_container() -> None:
-    html = render(
-        component("Container", {"title": "Boîte"}, children=[component("Text", {"content": "dedans"})])
-    )
+    html = render(component("Container", {"title": "Boîte"}, children=[component("Text", {"content": "dedans"})]))
     assert html.index("<section") < html.index("dedans") < html.index("</section>")
 
 

@@ -69,9 +69,7 @@ def hostile_page(kind: str, text: str) -> dict[str, Any]:
     inner = component("Text", {"content": text, "html": text}) | {"id": f"inner {text}"}
     outer = component(kind, configs(text)[kind], styles=dict.fromkeys(STYLES, text), children=[inner])
     theme = {"primaryColor": text, "fontFamily": text, "spacing": text}
-    return page(
-        outer | {"id": text}, name=text, config={"styles": theme, "layout": text, "breakpoints": text}
-    )
+    return page(outer | {"id": text}, name=text, config={"styles": theme, "layout": text, "breakpoints": text})
 
 
 def render(document: dict[str, Any], text: str, minify: bool) -> str:
@@ -98,14 +96,10 @@ def test_the_sites_own_pages_are_as_safe(minify: bool) -> None:
         assert set(active_content(not_found_page(site, minify))) <= {"style"}
 
 
-@pytest.mark.parametrize(
-    "text", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "&lt;b&gt; &amp;amp;"]
-)
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "&lt;b&gt; &amp;amp;"])
 @pytest.mark.parametrize("minify", [False, True], ids=["plain", "minified"])
 def test_hostile_text_can_be_read_as_it_was_typed(text: str, minify: bool) -> None:
-    html = render(
-        page(component("Text", {"content": text}), component("Header", {"title": text})), "x", minify
-    )
+    html = render(page(component("Text", {"content": text}), component("Header", {"title": text})), "x", minify)
     assert text_of(html).count(text) == 2
 
 
@@ -125,8 +119,7 @@ pieces = [
 # No blanks but the ordinary one: Python's parser, unlike a browser, ends an unquoted value at any of them.
 words = st.lists(
     st.text(
-        st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"])
-        | st.sampled_from("<>&\"'`=/;#x3c -"),
+        st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]) | st.sampled_from("<>&\"'`=/;#x3c -"),
         max_size=9,
     )
     | st.sampled_from(pieces),
@@ -150,11 +143,7 @@ def test_minifying_changes_neither_elements_nor_attributes_nor_words(one: str, o
         return [
             (
                 tag,
-                {
-                    name: "".join(value.split())
-                    for name, value in one.items()
-                    if (name, value) not in defaults
-                },
+                {name: "".join(value.split()) for name, value in one.items() if (name, value) not in defaults},
             )
             for tag, one in read(html).elements
         ]

@@ -110,8 +110,7 @@ def test_a_link_leads_to_its_page_under_any_base_path(start: str, target: str, b
 @pytest.mark.parametrize("minify", [False, True])
 def test_a_page_below_the_root_finds_other_pages_and_its_files(minify: bool) -> None:
     links = [
-        {"label": name, "href": name}
-        for name in ("/", "/about/", "/blog/2026#une", "/ailleurs", "https://x.example")
+        {"label": name, "href": name} for name in ("/", "/about/", "/blog/2026#une", "/ailleurs", "https://x.example")
     ]
     one = {**page(component("Menu", {"items": links})), "route": "/blog/2026"}
     site = Site("Blog", "fr", (("/", "Accueil"), ("/about", "Infos"), ("/blog/2026", "2026")))

@@ -136,9 +136,7 @@ def test_element_ids_are_distinct_and_short() -> None:
     texts = ["a b", "a.20.b", "a-b", "a_b", "é", "e", ".", "..", "<", "x" * 200, "x" * 201]
     ids = [element_id(text) for text in texts]
     assert len(set(ids)) == len(ids)
-    assert all(
-        len(one) <= 100 and one.replace(".", "").replace("-", "").replace("_", "").isalnum() for one in ids
-    )
+    assert all(len(one) <= 100 and one.replace(".", "").replace("-", "").replace("_", "").isalnum() for one in ids)
 
 
 def test_the_style_sheet_is_minified_without_losing_a_rule() -> None:
@@ -167,6 +165,4 @@ def test_the_script_is_minified_without_losing_a_statement() -> None:
 
 def test_both_languages_have_the_same_texts() -> None:
     assert TEXTS["fr"].keys() == TEXTS["en"].keys()
-    assert all(
-        len(texts["months"].split()) == 12 and len(texts["days"].split()) == 7 for texts in TEXTS.values()
-    )
+    assert all(len(texts["months"].split()) == 12 and len(texts["days"].split()) == 7 for texts in TEXTS.values())
