@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from time import monotonic
 from typing import Any
@@ -31,6 +31,8 @@ from automation.engine.work import Work
 from automation.intake.create import WORK_CHANNEL
 from automation.models import Json, Status, utc_now
 from automation.steps import LANES, one_line
+
+_LOOKS = 3
 
 ARTIFACT_ROWS = 1000
 """Items that the artifact lists, failures first: Prefect's UI shows it as one table, in one document."""
@@ -61,8 +63,8 @@ class BatchRun:
             await self._resume()
             await self._drain(until=monotonic() + self.settings.batch_max_age)
             await self.work.record(lambda session: queue.stop_accepting(session, flow_run_id))
-            while not self._told_to_end() and await self._round():
-                pass  # what came between the last look and `stop_accepting`
+            if not self._told_to_end():
+                await self._round()  # for what came between the last look and `stop_accepting`
         await self._tell_prefect()
         if self.work.stopped:
             return Cancelled(message=self.work.stopped)
@@ -115,11 +117,11 @@ class BatchRun:
         async def write(session: AsyncSession) -> tuple[list[Item], str | None]:
             return await queue.take(session, self.kind, flow_run_id, self.settings.batch_size, self._after)
 
-        try:
-            items, self._after = await self.work.record(write)
-        except IntegrityError:  # a single run began one of the keys in this very moment: look again
-            return []
-        return items
+        for _ in range(_LOOKS):
+            with suppress(IntegrityError):  # a single run began one of the keys in this very moment: look again
+                items, self._after = await self.work.record(write)
+                return items
+        return []
 
     async def _wait(self, seconds: float) -> None:
         """Until somebody says that work came, or something is due, or the time is over."""

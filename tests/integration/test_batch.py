@@ -256,6 +256,20 @@ async def test_a_run_that_is_to_finish_takes_nothing_more_and_the_rest_keeps_wai
     assert ended.state.is_completed()
 
 
+async def test_an_old_run_ends_although_there_is_more_and_leaves_it_to_the_next(
+    database: Database, prefect: PrefectClient, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = SETTINGS.model_copy(update={"batch_size": 2, "batch_max_age": 0.001})
+    monkeypatch.setattr(engine_run, "get_settings", lambda: short)
+    ids = await batch_of(database, *"abcdefgh")
+    await drain(prefect)
+    waiting = [(await stored(database, id_)).status for id_ in ids.values()].count(Status.PENDING)
+    [run] = await every(database, FlowRun)
+
+    assert waiting >= 4
+    assert not run.accepts
+
+
 async def test_a_flood_of_one_project_does_not_delay_the_first_save_of_another(
     database: Database, prefect: PrefectClient, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
