@@ -146,12 +146,18 @@ async def play(installation: Installation) -> None:
 
 
 def _table(executions: list[dict[str, Any]]) -> Table:
-    table = Table("execution", "workflow", "key", "status", "events", "steps", title="What Automation did")
+    table = Table("workflow", "key", "status", "events", title="What Automation did")
+    table.add_column("steps", no_wrap=True)
     for one in executions:
-        steps = "\n".join(f"{s['type']:<20} {s['status']:<10} {s['duration_ms'] or 0:8.1f} ms" for s in one["steps"])
-        table.add_row(one["id"][:8], one["workflow_name"], one["key"], one["status"], str(one["event_count"]), steps)
+        steps = "\n".join(_step(step) for step in one["steps"])
+        table.add_row(one["workflow_name"], one["key"], one["status"], str(one["event_count"]), steps)
         table.add_section()
     return table
+
+
+def _step(step: dict[str, Any]) -> str:
+    unusual = "" if step["status"] == "COMPLETED" else f" {step['status']}"
+    return f"{step['type']:<18}{step['duration_ms'] or 0:7.1f} ms{unusual}"
 
 
 async def _open_site(installation: Installation) -> None:
