@@ -3,8 +3,8 @@
 import gc
 
 _YOUNG = 20_000
-"""Allocations between two collections. A batch of 500 executions makes some 100,000 objects that stay for its
-length; at the default of 700 a quarter of a batch run's CPU went into looking at them again and again."""
+"""Allocations between two collections. At the default of 700, a quarter of a batch run's time under the interpreter
+lock went into looking at the same objects again and again."""
 
 
 def spare_collector() -> None:

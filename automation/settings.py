@@ -111,8 +111,7 @@ class Settings(BaseSettings):
 
     # --- batch runs -------------------------------------------------------------------------------------
     batch_size: PositiveInt = 500
-    """Executions that a batch run takes at a time: beyond that the gain per statement is gone, and a batch
-    of auto-saves takes about a quarter of a second."""
+    """Executions that a batch run takes at a time: as many as a list of events may hold."""
 
     batch_linger: Seconds = 5
     """Seconds that a batch run waits for more before it ends; a run costs 0.4 s of CPU to start."""

@@ -18,7 +18,7 @@ from automation.errors import StepError
 from automation.models import Workflow, WorkflowStep
 
 _KEPT = 5000
-"""Definitions kept in a process, the least lately used go: some 2 kB each."""
+"""Definitions kept in a process, the least lately used go."""
 
 
 @dataclass(frozen=True, slots=True)

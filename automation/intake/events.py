@@ -120,7 +120,7 @@ def storable(value: Any, path: str) -> None:
     except TypeError:
         encoded = b"\\u0000"
     if b"\\u0000" in encoded or not _is_shallow(value):
-        _find_fault(value, path, 1)  # exact, and fifty times as slow
+        _find_fault(value, path, 1)  # exact, and slower
 
 
 def _is_shallow(value: Any) -> bool:

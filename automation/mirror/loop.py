@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _LOCK = 0x4D49_5252  # "MIRR"
 _WINDOWS = 5.0
-"""Seconds between two readings of runs that others made (cron, Prefect's UI): 6 ms of its server each."""
+"""Seconds between two readings of runs that others made (cron, Prefect's UI)."""
 _SWEEP = 24 * 3600.0
 """Seconds between two sweeps over what ended in the last days, for states that somebody changed after the end."""
 _SWEEP_REACH = timedelta(days=2)

@@ -1,7 +1,7 @@
 """Writing many rows in one statement: `INSERT … SELECT FROM unnest(…)`, columns as arrays.
 
-A batch run records hundreds of executions at once; sending each column as one array costs the server a third
-of what a statement per row does, and the client a tenth of a parameter per value.
+A batch run records hundreds of executions at once. As one array a column is one parameter, and the statement is the
+same however many rows there are: composing a VALUES list for 500 events cost the intake 0.7 ms of CPU for each.
 """
 
 from collections.abc import Sequence
