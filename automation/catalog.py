@@ -31,7 +31,8 @@ class StepDefinition:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowDefinition:
-    """A default workflow: what `project.created` writes for a project, or what exists once for the platform.
+    """A kind of workflow: what `project.created` writes for a project, what exists once for the platform, or
+    the kind of those that people define.
 
     Attributes:
         kind: the name of its flow, deployment and work queue.
@@ -39,10 +40,11 @@ class WorkflowDefinition:
         key: dotted path in the event's data of what executions must not overlap on (`page.id`).
         rare: its runs start through Prefect's event trigger; the dispatcher only catches what that lost.
         also_on: event types that start it beside `trigger_type`.
-        run_mode: whether its executions get a flow run each, or are carried by batch runs (its flow then takes
-            `batch`); a workflow's `config.run_mode = "single"` turns them off.
+        run_modes: whether its executions get a flow run each (`single`), or are carried by batch runs (its flow
+            then takes `batch`). The first is the default, the others a workflow's `config.run_mode` may ask for.
         interval_setting: the setting with the least seconds between two executions of one key.
         flushes: kinds whose waiting executions of the same project must be done first.
+        scope: whether every project gets one, the platform has one, or people write their own.
     """
 
     kind: str
@@ -53,11 +55,11 @@ class WorkflowDefinition:
     key: str | None = None
     rare: bool = False
     flushes: tuple[str, ...] = ()
-    per_project: bool = True
+    scope: Literal["project", "platform", "none"] = "project"
     interval_setting: str | None = None
     trigger_config: Json = field(default_factory=dict)
     also_on: tuple[str, ...] = ()
-    run_mode: Literal["single", "batch"] = "single"
+    run_modes: tuple[Literal["single", "batch"], ...] = ("single",)
 
     def rows(self, project_id: str | None, project_name: str) -> Workflow:
         """The workflow with its steps and trigger, as rows to insert."""

@@ -1,7 +1,8 @@
 """What operators may ask of the engine, through the API or the CLI: run a workflow, retry, cancel."""
 
+import asyncio
 from typing import Any, Literal
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from pydantic import ValidationError as PydanticError
@@ -10,13 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.errors import ConflictError, RefusedError
 from automation.intake import Started, start_workflow
+from automation.intake.calls import fire_call
 from automation.intake.create import WORK_CHANNEL
 from automation.intake.events import storable
-from automation.models import FINAL, Execution, Json, Status, utc_now
+from automation.models import FINAL, Execution, Json, Status, Workflow, utc_now
 from automation.models.execution_queries import lock_execution
 from automation.models.workflow_queries import find_workflow
 from automation.runtime.names import plain_name
 from automation.settings import Settings
+from automation.triggers.input_schema import check_input
 
 _RETRYABLE = (Status.FAILED, Status.CANCELLED)
 
@@ -55,21 +58,32 @@ async def execute(
 
     Raises:
         NotFoundError: there is no such workflow.
-        ConflictError: the workflow is switched off.
+        ConflictError: the workflow is switched off or archived, or its API_CALL trigger does not fire on this.
+        ThrottledError: its API_CALL trigger has fired too often.
         RefusedError: the input does not suit the workflow; `field` begins with `input`.
     """
     workflow = await find_workflow(session, workflow_id)
-    execution_id = uuid5(workflow_id, idempotency_key) if idempotency_key else None
-    if execution_id:  # two requests with one key take turns, so that the second finds the first one's work
-        await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": execution_id.int >> 65})
-    return await start_workflow(
-        session,
-        workflow_id,
-        settings,
-        trigger_type="API_CALL",
-        trigger_data={"project_id": workflow.project_id, "input": checked_input(workflow.kind, input)},
-        execution_id=execution_id,
-    )
+    _refuse_archived(workflow)
+    data = {"project_id": workflow.project_id, "input": checked_input(workflow.kind, input)}
+    execution_id = uuid5(workflow_id, idempotency_key) if idempotency_key else uuid4()
+    # two requests with one key take turns, so that the second finds the first one's work
+    await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": execution_id.int >> 65})
+    if known := await session.get(Execution, execution_id):
+        return Started(known.id, known.workflow_id, known.kind, known.status)
+    calls = [one for one in workflow.triggers if one.trigger_type == "API_CALL"]
+    if not calls or not workflow.is_active:
+        return await start_workflow(
+            session,
+            workflow_id,
+            settings,
+            trigger_type="API_CALL",
+            trigger_data=data,
+            execution_id=execution_id,
+        )
+    trigger = next((one for one in calls if one.is_active), calls[0])
+    if (schema := trigger.config.get("input_schema")) is not None:
+        await asyncio.to_thread(check_input, schema, input)  # a hostile pair takes a second
+    return await fire_call(session, trigger.id, data, settings, execution_id=execution_id)
 
 
 def checked_input(kind: str, given: Json) -> Json:
@@ -90,6 +104,11 @@ def checked_input(kind: str, given: Json) -> Json:
     return checked
 
 
+def _refuse_archived(workflow: Workflow) -> None:
+    if workflow.archived_at is not None:
+        raise ConflictError(f"Workflow {workflow.id} ({workflow.name}) was deleted; only its history is left.")
+
+
 async def retry(session: AsyncSession, execution_id: UUID) -> Execution:
     """Run an execution that failed or was cancelled again, from its first step that is not completed.
 
@@ -97,13 +116,14 @@ async def retry(session: AsyncSession, execution_id: UUID) -> Execution:
 
     Raises:
         NotFoundError: there is no such execution.
-        ConflictError: it is not FAILED or CANCELLED.
+        ConflictError: it is not FAILED or CANCELLED, or its workflow is archived.
     """
     execution = await lock_execution(session, execution_id)
     if execution.status not in _RETRYABLE:
         raise ConflictError(
             f"Execution {execution_id} is {execution.status}; only a FAILED or CANCELLED one can be retried."
         )
+    _refuse_archived(await session.get_one(Workflow, execution.workflow_id))
     execution.status = Status.RETRYING
     execution.due_at = utc_now()
     execution.batch = False  # a single run of its own, so that Prefect's UI shows it

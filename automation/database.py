@@ -44,6 +44,13 @@ class Database:
         async with self._sessions() as session, session.begin():
             yield session
 
+    @asynccontextmanager
+    async def rehearsal(self) -> AsyncIterator[AsyncSession]:
+        """A session whose work is always undone: what would happen, without its happening."""
+        async with self._sessions() as session, session.begin() as transaction:
+            yield session
+            await transaction.rollback()
+
     async def listen(self) -> asyncpg.Connection:
         """A connection of its own for `add_listener`; the caller closes it."""
         return await asyncpg.connect(self.url.replace("postgres://", "postgresql://", 1))

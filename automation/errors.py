@@ -5,6 +5,7 @@
     ├── UnavailableError         a part of the installation cannot be reached
     ├── NotFoundError            an object that a request names does not exist
     ├── ConflictError            an object is not in a state that allows the request
+    ├── ThrottledError           something was asked for too often; carries the wait
     ├── RefusedError             a request from outside breaks a rule; carries the field
     │   ├── BadSignatureError    a webhook's signature is missing, wrong or too old
     │   └── TooLargeError        a body is over its limit
@@ -50,6 +51,18 @@ class ConflictError(AutomationError):
     """An object is not in a state that allows the request."""
 
 
+class ThrottledError(AutomationError):
+    """Something was asked for too often.
+
+    Attributes:
+        retry_after: seconds until it may be asked for again.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class RefusedError(AutomationError):
     """A request from outside breaks a rule.
 
@@ -87,11 +100,13 @@ class StepError(AutomationError):
 
     Attributes:
         retry_at_once: a blip may pass within two seconds, so Prefect repeats the task in place first.
+        retry_after: seconds that whoever refused asks to be left alone, or None; at most a day.
     """
 
     code: ClassVar[str] = "UNKNOWN_ERROR"
     policy: ClassVar[RetryPolicy] = RetryPolicy(3, timedelta(seconds=60))
     retry_at_once: ClassVar[bool] = False
+    retry_after: float | None = None
 
     def __init__(self, message: str = "") -> None:
         # it goes into a column of the record, and PostgreSQL stores neither NUL nor half a surrogate pair
@@ -119,6 +134,10 @@ class NetworkError(StepError):
     code = "NETWORK_ERROR"
     policy = RetryPolicy(5, timedelta(seconds=30))
     retry_at_once = True
+
+    def __init__(self, message: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class FileSystemError(StepError):

@@ -14,12 +14,16 @@ from prefect.client.orchestration import get_client
 
 from automation.api.app import create_app
 from automation.api.services import Services
+from automation.clock import Clock
 from automation.collector import spare_collector
 from automation.database import Database
 from automation.dispatcher import Dispatcher
 from automation.errors import SettingError
+from automation.intake.telling import Teller
 from automation.mirror import Mirror
+from automation.schedules import Schedules
 from automation.settings import Settings
+from automation.watch import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +49,9 @@ def run(settings: Settings) -> None:
 async def _serve(settings: Settings, url: str) -> None:
     database = Database(url, pool_size=10)
     async with get_client() as prefect:
-        app = create_app(Services(settings=settings, database=database, prefect=prefect))
+        teller = Teller(settings.decision_events_per_second)
+        services = Services(settings=settings, database=database, prefect=prefect, teller=teller)
+        app = create_app(services)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -60,9 +66,14 @@ async def _serve(settings: Settings, url: str) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again when it is done
             loop.add_signal_handler(number, lambda: None)
         background = [
+            asyncio.create_task(_forever("clock", Clock(database, settings, services.announcer).run)),
             asyncio.create_task(_forever("dispatcher", Dispatcher(database, prefect, settings).run)),
             asyncio.create_task(_forever("mirror", Mirror(database, prefect, settings).run)),
+            asyncio.create_task(_forever("schedules", Schedules(database, prefect, settings).run)),
         ]
+        if settings.watch_roots:
+            watcher = Watcher(database, settings, services.announcer)
+            background.append(asyncio.create_task(_forever("file watcher", watcher.run)))
         try:
             await server.serve()
         finally:

@@ -4,6 +4,8 @@ Variables are `AUTOMATION_<NAME>`, except the three that the platform already us
 `MAX_CONCURRENT_WORKFLOWS`, `WORKFLOW_TIMEOUT`, `AUTO_SAVE_INTERVAL`.
 """
 
+import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +17,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
+from automation.addresses import parse_allowed
 from automation.errors import SettingError
 
 _SECRET = {"database_url", "prefect_database_url", "api_key", "studio_webhook_secret", "smtp_url", "notify_urls"}
@@ -61,6 +64,10 @@ class Settings(BaseSettings):
 
     events_body_limit_bytes: PositiveInt = 8 * 1024 * 1024
     """Largest body of the events endpoint, which takes lists."""
+
+    webhook_secret_overlap: float = Field(86_400, ge=0, le=30 * 86_400, allow_inf_nan=False)
+    """Seconds for which the old secret of a webhook trigger stays valid beside a new one; Stripe gives up to a
+    day, too."""
 
     # --- executions -------------------------------------------------------------------------------------
     max_concurrent_workflows: PositiveInt = Field(10, validation_alias="MAX_CONCURRENT_WORKFLOWS")
@@ -122,6 +129,15 @@ class Settings(BaseSettings):
     max_batch_runs: PositiveInt = 2
     """Batch runs of one kind at once: one per core here, and half of the worker's slots stay for single runs."""
 
+    # --- what operators are told -------------------------------------------------------------------------
+    decision_events_per_second: int = Field(10, ge=0)
+    """Prefect events that tell of incoming events and of what triggers made of them; over that many none are
+    told until it is less, and 0 tells none ever. Each is a row of Prefect's database for `retention_days`."""
+
+    queue_age_alert: Seconds = 60
+    """Seconds after which work that is due and that nothing has begun is told of (`automation.queue.old`): a run
+    begins within a second, so a minute means that something is wrong or too small."""
+
     # --- mirror -----------------------------------------------------------------------------------------
     mirror_interval: Seconds = 1
     """Seconds between two readings of Prefect's open runs."""
@@ -130,9 +146,19 @@ class Settings(BaseSettings):
     """Days that Prefect keeps ended flow runs and events; the platform's own default for executions, which the
     cleanup workflow deletes by its `older_than_days`, Prefect's runs of our pool with them."""
 
+    # --- files that are watched -----------------------------------------------------------------------------
+    watch_roots: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Absolute folders, separated as in PATH, below which FILE_CHANGE triggers may watch; none by default, since a
+    workflow could else see what lies on the machine."""
+
     # --- generated apps ---------------------------------------------------------------------------------
     keep_releases: PositiveInt = 10
     """Release folders kept for each project, to roll back to."""
+
+    # --- requests to addresses that people give ----------------------------------------------------------
+    egress_allow: Annotated[tuple[str, ...], NoDecode] = ()
+    """Networks, addresses, hosts and host:port, separated by blanks or commas, that such requests may reach although
+    they do not belong to the internet; none by default, since a workflow could else reach what trusts this machine."""
 
     # --- notifications ----------------------------------------------------------------------------------
     smtp_url: SecretStr | None = None
@@ -157,6 +183,30 @@ class Settings(BaseSettings):
     def _have_schemes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all("://" in url for url in value):
             raise ValueError("expected Apprise URLs (service://…), separated by blanks")
+        return value
+
+    @field_validator("egress_allow", mode="before")
+    @classmethod
+    def _split_at_commas_too(cls, value: object) -> object:
+        return tuple(filter(None, re.split(r"[\s,]+", value))) if isinstance(value, str) else value
+
+    @field_validator("egress_allow")
+    @classmethod
+    def _can_be_allowed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            parse_allowed(entry)
+        return value
+
+    @field_validator("watch_roots", mode="before")
+    @classmethod
+    def _as_in_path(cls, value: object) -> object:
+        return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+
+    @field_validator("watch_roots")
+    @classmethod
+    def _absolute(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        if not all(path.is_absolute() for path in value):
+            raise ValueError(f"expected absolute folders, separated by {os.pathsep!r}")
         return value
 
     @field_validator("smtp_url")

@@ -142,10 +142,13 @@ StepFunction = Callable[[StepContext, Any], Awaitable[Result]]
 
 @dataclass(slots=True)
 class StepItem:
-    """One execution's part in a step: its input, and afterwards exactly one of `result` and `error`."""
+    """One execution's part in a step: its input, and afterwards exactly one of `result` and `error`.
+
+    `config` may be made when the step runs, of what is known then; what that raises is the step's error.
+    """
 
     context: StepContext
-    config: Json
+    config: Json | Callable[[], Json]
     soft_limit: float
     started_at: datetime | None = None
     duration_ms: float = 0.0
@@ -176,7 +179,7 @@ class StepItem:
         try:
             if self._cancelled:
                 raise CancelledError(f"{step_type.name}: {self._cancelled}")
-            config = step_type.parse(self.config)
+            config = step_type.parse(self.config() if callable(self.config) else self.config)
             async with asyncio.timeout(self.soft_limit) as limit:
                 self._work = asyncio.ensure_future(step_type.function(context, config))
                 self.result = await self._work

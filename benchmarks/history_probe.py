@@ -21,6 +21,7 @@ from automation.dispatcher import assign, batches
 from automation.engine import queue
 from automation.mirror import Mirror
 from automation.models import FlowRun, utc_now
+from automation.intake.telling import Teller
 from automation.settings import Settings, get_settings
 from benchmarks.history_load import load
 from benchmarks.history_scans import Scans
@@ -45,7 +46,7 @@ class Probe:
         self.database = database
         self.prefect = prefect
         self.settings = settings
-        services = Services(settings=settings, database=database, prefect=prefect)
+        services = Services(settings=settings, database=database, prefect=prefect, teller=Teller(0))
         key = settings.api_key.get_secret_value() if settings.api_key else ""
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=create_app(services)),

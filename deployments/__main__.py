@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 
 from prefect.client.orchestration import get_client
+from sqlalchemy import func, select
 
 from automation.database import Database
 from automation.errors import AutomationError, SettingError, UnavailableError
 from automation.maintenance import save_database_block
+from automation.models.channels import SCHEDULES_CHANNEL
 from automation.settings import get_settings
+from deployments.automations import apply_automations
 from deployments.platform import apply_platform_workflows
 from deployments.pool import apply_limits, apply_pool
 from deployments.schedules import name_schedules
@@ -22,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 async def apply() -> None:
-    """Pool, queues, limits, block, platform workflows; then every deployment of `prefect.yaml`."""
+    """Pool, queues, limits, automations, block, platform workflows; then every deployment of `prefect.yaml`."""
     settings = get_settings()
     if settings.database_url is None:
         raise SettingError('AUTOMATION_DATABASE_URL is not set; run this as: eval "$(automation env)"')
@@ -30,13 +33,16 @@ async def apply() -> None:
         await apply_pool(client, settings)
         await apply_limits(client)
         await name_schedules(client)
+        await apply_automations(client, settings)
     await save_database_block(settings.database_url)
     database = Database(settings.database_url, pool_size=1)
     try:
         await apply_platform_workflows(database)
+        await asyncio.to_thread(_prefect_deploy)
+        async with database.transaction() as session:  # deployments of single workflows follow that of their kind
+            await session.execute(select(func.pg_notify(SCHEDULES_CHANNEL, "")))
     finally:
         await database.close()
-    await asyncio.to_thread(_prefect_deploy)
 
 
 def _prefect_deploy() -> None:

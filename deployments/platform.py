@@ -18,5 +18,5 @@ async def apply_platform_workflows(database: Database) -> None:
         session.add_all(
             definition.rows(None, "")
             for definition in definitions().values()
-            if not definition.per_project and definition.kind not in existing
+            if definition.scope == "platform" and definition.kind not in existing
         )

@@ -9,12 +9,17 @@ from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 
 from automation.settings import WORK_POOL
 
+_PAGE = 200
+
 
 async def name_schedules(client: PrefectClient) -> None:
     """Give every schedule in the pool that has no slug its id as one."""
     pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[WORK_POOL]))
-    for deployment in await client.read_deployments(work_pool_filter=pool):
-        for schedule in deployment.schedules:
-            if schedule.slug is None:
-                path = f"/deployments/{deployment.id}/schedules/{schedule.id}"
-                await client.request("PATCH", path, json={"slug": str(schedule.id)})  # type: ignore[arg-type]
+    offset = 0
+    while page := await client.read_deployments(work_pool_filter=pool, limit=_PAGE, offset=offset):
+        for deployment in page:
+            for schedule in deployment.schedules:
+                if schedule.slug is None:
+                    path = f"/deployments/{deployment.id}/schedules/{schedule.id}"
+                    await client.request("PATCH", path, json={"slug": str(schedule.id)})  # type: ignore[arg-type]
+        offset += _PAGE

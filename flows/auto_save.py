@@ -18,7 +18,7 @@ AUTO_SAVE = WorkflowDefinition(
     trigger_type="ON_PAGE_CHANGE",
     also_on=("page.deleted",),
     key="page.id",
-    run_mode="batch",
+    run_modes=("batch", "single"),
     interval_setting="auto_save_interval",
     steps=(
         StepDefinition(validate_page, {"validate_json": True, "check_components": True}),

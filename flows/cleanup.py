@@ -16,7 +16,7 @@ CLEANUP = WorkflowDefinition(
     description="Removes old executions, events, flow runs and temporary files; vacuums the database.",
     trigger_type="SCHEDULED",
     trigger_config={"cron": "0 2 * * *"},
-    per_project=False,
+    scope="platform",
     steps=(
         StepDefinition(clean_old_executions, {"older_than_days": 30}),
         StepDefinition(clean_temp_files, {"older_than_hours": 24}),

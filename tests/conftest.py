@@ -90,6 +90,7 @@ def prefect_api(postgres: Postgres) -> Iterator[str]:
             hide_password=False
         ),
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "0.2",  # 5 s: tests would wait for that
     }
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(_PREFECT_PORT), "--no-ui"]
     with (_TMP / "prefect-server.log").open("wb") as log:

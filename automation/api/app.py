@@ -4,7 +4,7 @@ import logging
 
 from fastapi import APIRouter, FastAPI
 
-from automation.api import events, executions, health, problems, webhooks, workflows
+from automation.api import events, executions, health, problems, trials, trigger_webhooks, triggers, webhooks, workflows
 from automation.api.middleware import BodyLimit, FinalSlash, RequestLog
 from automation.api.services import Services
 
@@ -30,8 +30,9 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     problems.install(app)
     api = APIRouter(prefix=PREFIX)
-    for noun in (events, webhooks, workflows, executions, health):
+    for noun in (events, webhooks, trigger_webhooks, workflows, triggers, trials, executions, health):
         api.include_router(noun.router)
+    api.include_router(trigger_webhooks.secret_router)
     app.include_router(api)
     # the last one added is the outermost
     app.add_middleware(

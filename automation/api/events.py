@@ -1,6 +1,7 @@
 """Events: what Studio, or anybody else with the key, tells us."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,10 +11,14 @@ from starlette.requests import Request
 
 from automation.api.auth import require_key
 from automation.api.bodies import read_json
+from automation.api.filters import NameFilter, ProjectFilter
+from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
 from automation.api.problems import documented
 from automation.api.services import Services, ServicesOf
-from automation.intake import Accepted, IncomingEvent, accept, announce, parse_events
+from automation.intake import Accepted, IncomingEvent, accept, parse_events
+from automation.intake import explain
 from automation.intake.events import EVENTS_PER_REQUEST
+from automation.models.event_queries import find_event, list_events
 
 router = APIRouter(prefix="/events", tags=["events"], dependencies=[Depends(require_key)])
 
@@ -45,6 +50,44 @@ class EventsOut(BaseModel):
     events: list[AcceptedOut]
 
 
+class EventOut(BaseModel):
+    """An event of the inbox in short."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    type: str
+    project_id: str
+    occurred_at: datetime
+    received_at: datetime
+    source: str
+
+
+class ToldOut(BaseModel):
+    """What a trigger made of an event: whether it fired, and if not, the first reason why not."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    trigger_id: UUID
+    workflow_id: UUID
+    workflow_name: str
+    trigger_type: str
+    event_type: str
+    fired: bool
+    outcome: str
+    reason: str
+    execution_id: UUID | None
+    due_at: datetime | None
+
+
+class EventDetailOut(EventOut):
+    """An event, and every trigger of its project (and of the platform) with what it made of it."""
+
+    data: dict[str, Any]
+    execution_ids: list[UUID]
+    triggers: list[ToldOut]
+
+
 def json_body(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
     """For a route's declaration: a body that the route parses itself."""
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
@@ -62,15 +105,44 @@ async def send_events(request: Request, services: ServicesOf, background: Backgr
     return await take_in(services, background, events, source="api")
 
 
+@router.get("/", responses=documented(401, 422, 503))
+async def get_events(
+    request: Request,
+    services: ServicesOf,
+    project_id: ProjectFilter = None,
+    type: NameFilter = None,
+    cursor: CursorText = None,
+    page_size: PageSize = 50,
+) -> Listing[EventOut]:
+    """Events of the inbox, newest first; they are kept for AUTOMATION_EVENT_RETENTION_DAYS."""
+    position = decode_cursor(cursor, str)
+    async with services.database.transaction() as session:
+        page = await list_events(session, project_id=project_id, type=type, position=position, size=page_size)
+    return listing(request, page, (EventOut.model_validate(one) for (one,) in page.rows))
+
+
+@router.get("/{id:path}/", responses=documented(401, 404, 422, 503))
+async def get_event(id: str, services: ServicesOf) -> EventDetailOut:
+    """Why it did, or did not, fire: an event, and what every trigger of its project made of it."""
+    async with services.database.transaction() as session:
+        event = await find_event(session, id)
+        told = await explain.tell(session, event)
+    shown = EventOut.model_validate(event).model_dump()
+    triggers = [ToldOut.model_validate(one) for one in told]
+    later = (one.execution_id for one in told if one.execution_id)  # of what had to wait
+    ids = list(dict.fromkeys((*event.execution_ids, *later)))
+    return EventDetailOut(**shown, data=event.data, execution_ids=ids, triggers=triggers)
+
+
 async def take_in(
     services: Services, background: BackgroundTasks, events: Sequence[IncomingEvent], *, source: str
 ) -> EventsOut:
     """Accept events, and tell Prefect once the answer is on its way."""
     answers = await accept(services.database, events, source=source, settings=services.settings)
-    background.add_task(announce, services.prefect, answers)
-    return EventsOut(events=[_out(one) for one in answers])
+    background.add_task(services.announcer.accepted, answers)
+    return EventsOut(events=[accepted_out(one) for one in answers])
 
 
-def _out(answer: Accepted) -> AcceptedOut:
+def accepted_out(answer: Accepted) -> AcceptedOut:
     executions = [StartedOut.model_validate(one) for one in answer.executions]
     return AcceptedOut(id=answer.event.id, duplicate=answer.duplicate, executions=executions)

@@ -37,7 +37,7 @@ def encode_cursor(position: Position) -> str:
     return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
 
 
-def decode_cursor(text: str | None, id_type: type[UUID] | type[int]) -> Position | None:
+def decode_cursor(text: str | None, id_type: type[UUID] | type[int] | type[str]) -> Position | None:
     """The place that `text` stands for; None for None.
 
     Raises:
@@ -47,7 +47,7 @@ def decode_cursor(text: str | None, id_type: type[UUID] | type[int]) -> Position
         return None
     try:
         plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("ascii")
-        direction, microseconds, id_text = plain.split(":")
+        direction, microseconds, id_text = plain.split(":", 2)
         at = _EPOCH + int(microseconds) * _MICROSECOND
         id_ = id_type(id_text)
         if direction not in ("n", "p") or (isinstance(id_, int) and not 0 <= id_ < 2**63):

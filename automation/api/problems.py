@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 import asyncpg
@@ -20,6 +21,7 @@ from automation.errors import (
     ConflictError,
     NotFoundError,
     RefusedError,
+    ThrottledError,
     TooLargeError,
     UnavailableError,
 )
@@ -38,6 +40,7 @@ TITLES = {
     409: "Conflict",
     413: "Body too large",
     422: "Refused",
+    429: "Too many",
     500: "Internal error",
     503: "Unavailable",
 }
@@ -46,6 +49,7 @@ TITLES = {
 STATUS: tuple[tuple[type[AutomationError], int], ...] = (
     (NotFoundError, 404),
     (ConflictError, 409),
+    (ThrottledError, 429),
     (BadSignatureError, 401),
     (TooLargeError, 413),
     (RefusedError, 422),
@@ -100,7 +104,8 @@ async def _ours(request: Request, error: AutomationError) -> JSONResponse:
         raise error
     if status == 503:
         log.warning("Unavailable: %s", one_line(str(error)))
-    return problem(status, str(error), error.field if isinstance(error, RefusedError) else "")
+    headers = {"Retry-After": str(ceil(error.retry_after))} if isinstance(error, ThrottledError) else None
+    return problem(status, str(error), error.field if isinstance(error, RefusedError) else "", headers)
 
 
 async def _http(request: Request, error: HTTPException) -> JSONResponse:

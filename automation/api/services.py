@@ -8,6 +8,8 @@ from prefect.client.orchestration import PrefectClient
 from starlette.requests import HTTPConnection
 
 from automation.database import Database
+from automation.intake import Announcer
+from automation.intake.telling import Teller
 from automation.settings import Settings
 
 
@@ -18,6 +20,12 @@ class Services:
     settings: Settings
     database: Database
     prefect: PrefectClient
+    teller: Teller
+
+    @property
+    def announcer(self) -> Announcer:
+        """How this process tells Prefect of what it took in."""
+        return Announcer(self.prefect, self.teller)
 
 
 async def _services(connection: HTTPConnection) -> Services:

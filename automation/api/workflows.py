@@ -1,21 +1,23 @@
 """Workflows: what the platform does, and starting one by hand."""
 
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header
-from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 
 from automation import control
+from automation.api.answers import WorkflowDetailOut, WorkflowOut, workflow_out
 from automation.api.auth import require_key
-from automation.api.bodies import read_json
+from automation.api.bodies import read_json, schema_of
 from automation.api.events import StartedOut, json_body
 from automation.api.filters import NameFilter, ProjectFilter
 from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
 from automation.api.problems import documented
-from automation.api.services import ServicesOf
+from automation.api.services import Services, ServicesOf
+from automation.authoring import write
+from automation.authoring.drafts import WorkflowDraft, parse_workflow, parse_workflow_patch
+from automation.authoring.shapes import WorkflowBody, WorkflowPatch
 from automation.errors import RefusedError
 from automation.models.workflow_queries import find_workflow, list_workflows
 
@@ -28,59 +30,6 @@ _EXECUTE_SCHEMA = {
 }
 
 
-class WorkflowOut(BaseModel):
-    """A workflow in short."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: UUID
-    name: str
-    description: str
-    project_id: str | None
-    kind: str
-    trigger_type: str
-    is_active: bool
-    config: dict[str, Any]
-    created_at: datetime
-    updated_at: datetime
-
-
-class StepOut(BaseModel):
-    """A step of a workflow."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: UUID
-    identifier: str
-    step_type: str
-    order: int
-    depends_on: list[str]
-    config: dict[str, Any]
-    conditions: dict[str, Any]
-    is_required: bool
-
-
-class TriggerOut(BaseModel):
-    """When a workflow runs."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: UUID
-    trigger_type: str
-    event_type: str
-    conditions: dict[str, Any]
-    config: dict[str, Any]
-    is_active: bool
-    last_triggered: datetime | None
-
-
-class WorkflowDetailOut(WorkflowOut):
-    """A workflow with its steps, in their order, and its triggers."""
-
-    steps: list[StepOut]
-    triggers: list[TriggerOut]
-
-
 @router.get("/", responses=documented(401, 422, 503))
 async def get_workflows(
     request: Request,
@@ -88,23 +37,84 @@ async def get_workflows(
     project_id: ProjectFilter = None,
     kind: NameFilter = None,
     is_active: bool | None = None,
+    archived: bool = False,
     cursor: CursorText = None,
     page_size: PageSize = 50,
 ) -> Listing[WorkflowOut]:
-    """Workflows, newest first."""
+    """Workflows, newest first; those that were deleted and have a history with `archived=true`."""
     position = decode_cursor(cursor, UUID)
     async with services.database.transaction() as session:
         page = await list_workflows(
-            session, project_id=project_id, kind=kind, is_active=is_active, position=position, size=page_size
+            session,
+            project_id=project_id,
+            kind=kind,
+            is_active=is_active,
+            archived=archived,
+            position=position,
+            size=page_size,
         )
     return listing(request, page, (WorkflowOut.model_validate(one) for (one,) in page.rows))
 
 
-@router.get("/{id}/", responses=documented(401, 404, 422, 503))
+@router.post(
+    "/",
+    status_code=201,
+    response_model_exclude_unset=True,
+    responses=documented(401, 409, 413, 422, 503),
+    openapi_extra=json_body(schema_of(WorkflowBody)),
+)
+async def create_workflow(request: Request, services: ServicesOf) -> WorkflowDetailOut:
+    """Create a workflow with its steps and triggers. The `secret` of each WEBHOOK is shown in this answer only."""
+    draft = await read_json(request, lambda raw: parse_workflow(raw, services.settings))
+    async with services.database.transaction() as session:
+        written = await write.create_workflow(session, draft)
+    return workflow_out(written.workflow, written.secrets)
+
+
+@router.get("/{id}/", response_model_exclude_unset=True, responses=documented(401, 404, 422, 503))
 async def get_workflow(id: UUID, services: ServicesOf) -> WorkflowDetailOut:
     """One workflow with its steps and triggers."""
     async with services.database.transaction() as session:
-        return WorkflowDetailOut.model_validate(await find_workflow(session, id))
+        return workflow_out(await find_workflow(session, id))
+
+
+@router.put(
+    "/{id}/",
+    response_model_exclude_unset=True,
+    responses=documented(401, 404, 409, 413, 422, 503),
+    openapi_extra=json_body(schema_of(WorkflowBody)),
+)
+async def replace_workflow(id: UUID, request: Request, services: ServicesOf) -> WorkflowDetailOut:
+    """Put a whole workflow in place of this one. Steps keep their history by their `identifier`, triggers by their
+    `id`; a system workflow keeps its triggers when none are given.
+    """
+    draft = await read_json(request, lambda raw: parse_workflow(raw, services.settings))
+    return await _change(services, id, draft)
+
+
+@router.patch(
+    "/{id}/",
+    response_model_exclude_unset=True,
+    responses=documented(401, 404, 409, 413, 422, 503),
+    openapi_extra=json_body(schema_of(WorkflowPatch)),
+)
+async def change_workflow(id: UUID, request: Request, services: ServicesOf) -> WorkflowDetailOut:
+    """Change what is given; `steps` and `triggers` are given whole."""
+    draft = await read_json(request, lambda raw: parse_workflow_patch(raw, services.settings))
+    return await _change(services, id, draft)
+
+
+async def _change(services: Services, id: UUID, draft: WorkflowDraft) -> WorkflowDetailOut:
+    async with services.database.transaction() as session:
+        written = await write.change_workflow(session, id, draft)
+    return workflow_out(written.workflow, written.secrets)
+
+
+@router.delete("/{id}/", status_code=204, responses=documented(401, 404, 409, 422, 503))
+async def delete_workflow(id: UUID, services: ServicesOf) -> None:
+    """Delete a workflow. One that has executions is archived: it runs no more, and its history stays readable."""
+    async with services.database.transaction() as session:
+        await write.delete_workflow(session, id)
 
 
 @router.post(

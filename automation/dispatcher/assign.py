@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from automation.catalog import definitions
 from automation.dispatcher.dispatch import Dispatch
 from automation.engine.entry import run_tags
-from automation.models import OPEN, Execution, FlowRun, Status, Workflow, utc_now
+from automation.models import OPEN, Execution, FlowRun, Status, Workflow, WorkflowDeployment, utc_now
 from automation.models.turns import turns
 
 
@@ -25,7 +25,7 @@ async def assign(session: AsyncSession, capacity: int) -> list[Dispatch]:
         return []
     chosen = await _choose(session, capacity)
     dispatches = []
-    for execution, workflow_name in chosen:
+    for execution, workflow_name, deployment_id in chosen:
         execution.dispatch_no += 1
         row = FlowRun(
             id=uuid4(),
@@ -36,24 +36,23 @@ async def assign(session: AsyncSession, capacity: int) -> list[Dispatch]:
         session.add(row)
         await session.flush()
         execution.flow_run_id = row.id
-        dispatches.append(_dispatch(row, execution))
+        dispatches.append(_dispatch(row, execution, deployment_id))
     return dispatches
 
 
-async def _choose(session: AsyncSession, capacity: int) -> Sequence[tuple[Execution, str]]:
-    """Due executions without a flow run, first one of each project first."""
-    flushes = _flushes()
-    parameters = {f"{side}_{n}": value for n, pair in enumerate(flushes) for side, value in pair.items()}
-    found = await session.execute(_turns(len(flushes)), {"size": capacity, "now": utc_now(), **parameters})
+async def _choose(session: AsyncSession, capacity: int) -> Sequence[tuple[Execution, str, UUID | None]]:
+    """Due executions without a flow run, first one of each project first; with the workflow's name and deployment."""
+    found = await session.execute(_turns(), {"size": capacity, "now": utc_now(), **flush_parameters()})
     ids = [id_ for id_, _ in found.tuples()]
     query = (
-        select(Execution, Workflow.name)
+        select(Execution, Workflow.name, WorkflowDeployment.deployment_id)
         .join(Workflow, Workflow.id == Execution.workflow_id)
+        .outerjoin(WorkflowDeployment, WorkflowDeployment.workflow_id == Execution.workflow_id)
         .where(Execution.id.in_(ids), Execution.flow_run_id.is_(None))
         .with_for_update(of=Execution, skip_locked=True)
     )
     order = {id_: position for position, id_ in enumerate(ids)}
-    return sorted((await session.execute(query)).tuples(), key=lambda pair: order[pair[0].id])
+    return sorted((await session.execute(query)).tuples(), key=lambda one: order[one[0].id])
 
 
 def _flushes() -> list[dict[str, object]]:
@@ -61,28 +60,45 @@ def _flushes() -> list[dict[str, object]]:
     return [{"kind": one.kind, "flushed": list(one.flushes)} for one in definitions().values() if one.flushes]
 
 
+def flush_parameters() -> dict[str, object]:
+    """The parameters of `allowed`."""
+    return {f"{side}_{n}": value for n, pair in enumerate(_flushes()) for side, value in pair.items()}
+
+
 @lru_cache
-def _turns(flushes: int) -> TextClause:
-    """Singles in turn, without those whose key is at work or has an older one, and those that wait for a flush."""
+def _turns() -> TextClause:
+    """Singles in turn."""
+    return turns(
+        waiting="w.status IN ('PENDING', 'RETRYING') AND w.flow_run_id IS NULL AND NOT w.batch", allowed=allowed()
+    )
+
+
+@lru_cache
+def allowed() -> str:
+    """Condition on `w`, a waiting execution: its key is not at work and has no older one, it waits for no flush.
+
+    Of those that all run one after the other, an older one that is tried again goes before a newer one that has a
+    flow run already and has not begun: that one waits for it (`engine.claim`).
+    """
     key_at_work = """EXISTS (
         SELECT FROM workflow_executions AS other
         WHERE other.workflow_id = w.workflow_id AND other.key = w.key AND other.id <> w.id
-          AND (other.flow_run_id IS NOT NULL AND other.status IN ('PENDING', 'RUNNING')
-               OR other.flow_run_id IS NULL AND other.status = 'PENDING' AND other.created_at < w.created_at))"""
+          AND (other.flow_run_id IS NOT NULL AND other.status = 'RUNNING'
+               OR other.flow_run_id IS NOT NULL AND other.status = 'PENDING'
+                  AND (w.coalesces OR w.status <> 'RETRYING' OR other.created_at < w.created_at)
+               OR other.flow_run_id IS NULL AND other.status = 'PENDING' AND other.created_at < w.created_at
+               OR NOT w.coalesces AND other.status IN ('RETRYING', 'WAITING') AND other.created_at < w.created_at))"""
     waits_for_flush = [
         f"""(w.kind = :kind_{n} AND EXISTS (
         SELECT FROM workflow_executions AS other
         WHERE other.project_id = w.project_id AND other.kind = ANY(CAST(:flushed_{n} AS text[]))
           AND other.status IN ('PENDING', 'RUNNING') AND other.created_at <= w.created_at))"""
-        for n in range(flushes)
+        for n in range(len(_flushes()))
     ]
-    return turns(
-        waiting="w.status IN ('PENDING', 'RETRYING') AND w.flow_run_id IS NULL AND NOT w.batch",
-        allowed=" AND ".join(f"NOT {condition}" for condition in (key_at_work, *waits_for_flush)),
-    )
+    return " AND ".join(f"NOT {condition}" for condition in (key_at_work, *waits_for_flush))
 
 
-def _dispatch(row: FlowRun, execution: Execution) -> Dispatch:
+def _dispatch(row: FlowRun, execution: Execution, deployment_id: UUID | None) -> Dispatch:
     return Dispatch(
         flow_run_id=row.id,
         idempotency_key=row.idempotency_key or "",
@@ -90,6 +106,7 @@ def _dispatch(row: FlowRun, execution: Execution) -> Dispatch:
         name=row.name,
         parameters={"executions": [str(execution.id)]},
         tags=tuple(run_tags(execution.project_id, execution.workflow_id, execution.id)),
+        deployment_id=deployment_id,
     )
 
 
@@ -106,8 +123,9 @@ async def in_flight(session: AsyncSession) -> int:
 async def unsent(session: AsyncSession, older_than: timedelta) -> list[Dispatch]:
     """Flow runs that were stored and that Prefect has not confirmed: their dispatcher died, or the API was away."""
     query = (
-        select(FlowRun, Execution)
+        select(FlowRun, Execution, WorkflowDeployment.deployment_id)
         .join(Execution, Execution.flow_run_id == FlowRun.id)
+        .outerjoin(WorkflowDeployment, WorkflowDeployment.workflow_id == Execution.workflow_id)
         .where(
             FlowRun.ended_at.is_(None),
             FlowRun.prefect_id.is_(None),
@@ -117,7 +135,7 @@ async def unsent(session: AsyncSession, older_than: timedelta) -> list[Dispatch]
         .order_by(FlowRun.created_at)
         .limit(100)
     )
-    return [_dispatch(row, execution) for row, execution in (await session.execute(query)).tuples()]
+    return [_dispatch(*found) for found in (await session.execute(query)).tuples()]
 
 
 async def confirm(session: AsyncSession, flow_run_id: UUID, prefect_id: UUID) -> None:

@@ -16,3 +16,5 @@ class Dispatch:
     name: str
     parameters: Json
     tags: tuple[str, ...]
+    deployment_id: UUID | None = None
+    """The workflow's own deployment, if it has one; else that of its kind."""

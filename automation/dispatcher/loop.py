@@ -5,11 +5,14 @@ import logging
 from datetime import timedelta
 from uuid import UUID
 
+from httpx import HTTPStatusError
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun as PrefectRun
 from prefect.exceptions import ObjectNotFound
 
 from automation.database import Database
 from automation.dispatcher import assign, batches
+from automation.dispatcher.age import QueueAge
 from automation.dispatcher.dispatch import Dispatch
 from automation.intake.create import WORK_CHANNEL
 from automation.models import utc_now
@@ -35,6 +38,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._deployments: dict[str, UUID] = {}
         self._gate = asyncio.Semaphore(_PARALLEL)
+        self._age = QueueAge(database, prefect, settings)
 
     async def run(self) -> None:
         """Dispatch until cancelled."""
@@ -58,7 +62,9 @@ class Dispatcher:
         async with self.database.transaction() as session:
             dispatches += await assign.unsent(session, _UNSENT_AFTER)
             dispatches += await batches.unsent(session, _UNSENT_AFTER)
-        return sum(await asyncio.gather(*map(self._send, dispatches)))
+        made = sum(await asyncio.gather(*map(self._send, dispatches)))
+        await self._age.look()
+        return made
 
     async def _sleep(self) -> None:
         async with self.database.transaction() as session:
@@ -74,13 +80,7 @@ class Dispatcher:
         """Make the flow run in Prefect. A failure leaves it stored, to be sent again."""
         async with self._gate:
             try:
-                run = await self.prefect.create_flow_run_from_deployment(
-                    await self._deployment(dispatch.kind),
-                    parameters=dispatch.parameters,
-                    name=dispatch.name,
-                    tags=dispatch.tags,
-                    idempotency_key=dispatch.idempotency_key,
-                )
+                run = await self._make(dispatch)
             except Exception as error:
                 self._deployments.pop(dispatch.kind, None)
                 log.warning("Prefect did not take a run of %s, trying again: %s", dispatch.kind, error)
@@ -88,6 +88,24 @@ class Dispatcher:
         async with self.database.transaction() as session:
             await assign.confirm(session, dispatch.flow_run_id, run.id)
         return True
+
+    async def _make(self, dispatch: Dispatch) -> PrefectRun:
+        if dispatch.deployment_id is not None:
+            try:
+                return await self._make_in(dispatch.deployment_id, dispatch)
+            except HTTPStatusError as error:
+                if error.response.status_code != 404:  # else somebody deleted it; the kind's own does the work
+                    raise
+        return await self._make_in(await self._deployment(dispatch.kind), dispatch)
+
+    async def _make_in(self, deployment_id: UUID, dispatch: Dispatch) -> PrefectRun:
+        return await self.prefect.create_flow_run_from_deployment(
+            deployment_id,
+            parameters=dispatch.parameters,
+            name=dispatch.name,
+            tags=dispatch.tags,
+            idempotency_key=dispatch.idempotency_key,
+        )
 
     async def _deployment(self, kind: str) -> UUID:
         """The id of the deployment that runs this kind of workflow (`kind/kind`)."""

@@ -17,7 +17,6 @@ from typing import Any
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed
 from sqlalchemy.exc import IntegrityError
@@ -25,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.engine import claim as claims
 from automation.engine import queue
+from automation.engine.failures import tell_if_failed
 from automation.engine.plan import Item
 from automation.engine.record import Outcome
 from automation.engine.work import Work
@@ -169,23 +169,8 @@ class BatchRun:
                 self.rows.insert(0, row)
             if outcome.status == Status.FAILED:
                 logger.error("%s: %s", item.execution_id, one_line(outcome.error_message))
-                self._emit_failed(item, outcome)
+            tell_if_failed(item, outcome)
         del self.rows[ARTIFACT_ROWS:]
-
-    def _emit_failed(self, item: Item, outcome: Outcome) -> None:
-        emit_event(
-            event="automation.execution.failed",
-            resource={
-                "prefect.resource.id": f"automation.execution.{item.execution_id}",
-                "prefect.resource.name": item.workflow_name,
-            },
-            payload={
-                "project_id": item.project.id,
-                "workflow_id": str(item.workflow_id),
-                "error_code": outcome.error_code,
-                "error_message": outcome.error_message,
-            },
-        )
 
     def _summary(self) -> str:
         """`137 executions: 136 completed, 1 failed`."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, exists, false, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -144,7 +144,7 @@ async def is_blocked(session: AsyncSession, execution: Execution) -> bool:
             and_(
                 Execution.workflow_id == execution.workflow_id,
                 Execution.key == execution.key,
-                Execution.status == Status.RUNNING,
+                or_(Execution.status == Status.RUNNING, _before(execution)),
             )
         )
     definition = definitions().get(execution.kind)
@@ -164,6 +164,14 @@ async def is_blocked(session: AsyncSession, execution: Execution) -> bool:
         await session.execute(select(lock))
     query = select(exists().where(or_(*clauses), Execution.id != execution.id))
     return bool((await session.execute(query)).scalar())
+
+
+def _before(execution: Execution) -> ColumnElement[bool]:
+    """Of executions that all run, one after the other, those that are to be tried again and came before."""
+    if execution.coalesces:  # a newer one takes the place of one that is to be tried again
+        return false()
+    waits = Execution.status.in_((Status.RETRYING, Status.WAITING))
+    return and_(waits, Execution.created_at < execution.created_at)
 
 
 # What the engine needs of an execution's row. Columns, as an object per row costs a batch run 15 % of its time.

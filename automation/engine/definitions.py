@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from automation.engine.plan import Plan, PlannedStep, make_plan, predecessors
 from automation.errors import StepError
 from automation.models import Workflow, WorkflowStep
+from automation.templates import has_templates
 
 _KEPT = 5000
 """Definitions kept in a process, the least lately used go."""
@@ -75,6 +76,7 @@ def define(version: int, name: str, steps: Sequence[WorkflowStep]) -> Definition
             config=step.config,
             is_required=step.is_required,
             after=predecessors(step.identifier, step.order, step.depends_on, orders),
+            templated=has_templates(step.config),
         )
         for step in steps
     ]

@@ -16,14 +16,17 @@ from prefect.states import AwaitingRetry, Cancelled, Completed, Failed
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from automation.catalog import definitions
 from automation.engine import claim as claims
 from automation.engine.batch import run_batch
+from automation.engine.failures import tell_if_failed
 from automation.engine.plan import Item
 from automation.engine.record import Outcome
+from automation.engine.slots import start_slot, trigger_of
 from automation.engine.work import Work, process_database
 from automation.errors import NotFoundError, RefusedError
 from automation.intake import start_workflow
-from automation.models import Json, Status, Workflow, utc_now
+from automation.models import Json, Status, Workflow, WorkflowDeployment, utc_now
 from automation.settings import get_settings
 
 # Prefect's own flow retries happen inside the process and would hold it; ours are durable (AwaitingRetry).
@@ -53,7 +56,8 @@ async def run(
     Args:
         kind: the flow's own kind, for a start without arguments: the platform's workflow of that kind.
         executions: those that a dispatcher or trigger hands over.
-        workflow_id, trigger_data: instead of them, a workflow to make an execution of (cron, UI, CLI).
+        workflow_id, trigger_data: instead of them, a workflow to make an execution of (cron, UI, CLI). A run that a
+            trigger's schedule made is of that trigger's slot, whatever its parameters.
         batch: instead of them, the kind whose waiting executions this run is to drain: the flow's own.
 
     Returns:
@@ -77,7 +81,10 @@ async def run(
         if batch is not None:
             return await run_batch(work, identity, batch)
         if executions is None:
-            executions = [await _start(work, flow_run, kind, workflow_id, trigger_data or {})]
+            started = await _start(work, flow_run, kind, workflow_id, trigger_data or {})
+            if isinstance(started, str):
+                return Completed(message=started)
+            executions = [started]
         return await _run_single(work, flow_run, identity, executions)
     finally:
         del _running[flow_run.id]
@@ -107,14 +114,23 @@ async def _run_single(
     await _name_in_prefect(flow_run, claim.items)
     async with work.heartbeat(claim.flow_run_id):
         outcomes = await work.do(claim.items)
+    for item, outcome in outcomes:
+        tell_if_failed(item, outcome)
     return _state(outcomes)
 
 
-async def _start(work: Work, flow_run: PrefectRun, kind: str, workflow_id: UUID | None, trigger_data: Json) -> UUID:
-    """The execution of a run that cron, the UI or the CLI started; the same one if the run comes again."""
+async def _start(
+    work: Work, flow_run: PrefectRun, kind: str, workflow_id: UUID | None, trigger_data: Json
+) -> UUID | str:
+    """The execution of a run that cron, the UI or the CLI started; the same one if the run comes again.
 
-    async def write(session: AsyncSession) -> UUID:
-        target = workflow_id or await _platform_workflow(session, kind)
+    Of a cron slot that does not run, the reason.
+    """
+
+    async def write(session: AsyncSession) -> UUID | str:
+        if (trigger_id := trigger_of(flow_run)) and flow_run.expected_start_time:
+            return await start_slot(session, trigger_id, flow_run.expected_start_time, work.settings)
+        target = workflow_id or await _own_workflow(session, flow_run) or await _platform_workflow(session, kind)
         started = await start_workflow(
             session,
             target,
@@ -199,9 +215,18 @@ def run_tags(project_id: str | None, workflow_id: UUID, execution_id: UUID) -> l
     return [*project, f"workflow:{workflow_id}", f"execution:{execution_id}"]
 
 
+async def _own_workflow(session: AsyncSession, flow_run: PrefectRun) -> UUID | None:
+    """The workflow that the run's deployment belongs to, for a start of it by hand."""
+    query = select(WorkflowDeployment.workflow_id).where(WorkflowDeployment.deployment_id == flow_run.deployment_id)
+    return (await session.execute(query)).scalar_one_or_none()
+
+
 async def _platform_workflow(session: AsyncSession, kind: str) -> UUID:
+    definition = definitions().get(kind)
     query = select(Workflow.id).where(Workflow.kind == kind, Workflow.project_id.is_(None))
-    found = (await session.execute(query)).scalar_one_or_none()
+    found = None
+    if definition and definition.scope == "platform":
+        found = (await session.execute(query)).scalar_one_or_none()
     if found is None:
         raise NotFoundError(f"Flow {kind!r} has no workflow of the platform; give it `workflow_id` or `executions`.")
     return found

@@ -12,7 +12,8 @@ from automation.steps import LogLine, ProjectInfo, Result, StepItem, one_line
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """A step of a workflow as the engine needs it; `after` names the steps that must be done before."""
+    """A step of a workflow as the engine needs it; `after` names the steps that must be done before, and a
+    `templated` one has `{{ … }}` in its config."""
 
     id: UUID
     identifier: str
@@ -21,6 +22,7 @@ class PlannedStep:
     config: Json
     is_required: bool
     after: frozenset[str]
+    templated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

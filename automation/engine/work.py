@@ -18,6 +18,7 @@ from automation.catalog import step_type
 from automation.database import Database
 from automation.engine import claim as claims
 from automation.engine import record, vitals
+from automation.engine.context import rendered
 from automation.engine.plan import Item, PlannedStep
 from automation.engine.record import Outcome
 from automation.errors import CancelledError, SettingError, StepError, StepTimeoutError
@@ -104,7 +105,10 @@ class Work:
         """Run one step type over the items that are ready for it: one Prefect task run."""
         _, first = pairs[0]
         limit = min(self.settings.step_soft_time_limit, self._deadline - monotonic())
-        work = [StepItem(self._context(item, step), step.config, limit) for item, step in pairs]
+        work = [
+            StepItem(self._context(item, step), partial(rendered, item, step) if step.templated else step.config, limit)
+            for item, step in pairs
+        ]
         for (item, _), one in zip(pairs, work, strict=True):
             self._working.setdefault(item.execution_id, []).append(one)
         try:

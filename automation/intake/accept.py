@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Row, select, text
+import orjson
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.database import Database
-from automation.intake.create import Started, Wanted, create_executions, runs_in_batch
-from automation.intake.events import IncomingEvent
+from automation.errors import NotFoundError
+from automation.intake.create import Started
+from automation.intake.decide import Match, decide
+from automation.intake.events import HasHappened, IncomingEvent, PastEvent, storable
+from automation.intake.matching import by_ids, concerned
 from automation.intake.projects import ensure_projects
-from automation.models import Event, Execution, Workflow, utc_now
+from automation.models import Event, Execution, Json, utc_now
 from automation.models.bulk import insert_rows
 from automation.settings import Settings
 
@@ -20,9 +24,11 @@ from automation.settings import Settings
 class Accepted:
     """What became of one event. `announce` says that Prefect's trigger should start its runs."""
 
-    event: IncomingEvent
+    event: HasHappened
     duplicate: bool
     executions: list[Started] = field(default_factory=list)
+    decisions: list[Json] = field(default_factory=list)
+    """What each trigger that the event concerned made of it, as it stands in the table `events`."""
 
     @property
     def announce(self) -> bool:
@@ -54,27 +60,31 @@ async def accept(
         new = [event for event in first.values() if event.id in fresh]
         new.sort(key=lambda event: event.occurred_at)
         await ensure_projects(session, new)
-        started = await _trigger(session, new, settings)
+        accepted = await _trigger(session, new, settings)
         known = await _known_executions(session, [id_ for id_ in first if id_ not in fresh])
-    answers = []
-    for event in events:
-        if event.id in fresh and first[event.id] is event:
-            answers.append(Accepted(event, duplicate=False, executions=started.get(event.id, [])))
-        else:
-            executions = started.get(event.id, []) if event.id in fresh else known.get(event.id, [])
-            answers.append(Accepted(event, duplicate=True, executions=executions))
-    return answers
+    return [
+        accepted[event.id]
+        if first[event.id] is event and event.id in fresh
+        else Accepted(event, duplicate=True, executions=_made(event.id, accepted, known))
+        for event in events
+    ]
 
 
-async def _store(session: AsyncSession, events: Sequence[IncomingEvent], source: str) -> set[str]:
+def _made(event_id: str, accepted: dict[str, Accepted], known: dict[str, list[Started]]) -> list[Started]:
+    """The executions of an event that is a duplicate, of one in the same list or of an earlier one."""
+    return accepted[event_id].executions if event_id in accepted else known.get(event_id, [])
+
+
+async def _store(session: AsyncSession, events: Sequence[HasHappened], source: str) -> set[str]:
     """Insert into the inbox; the ids that were not there yet. Sorted, so that two lists cannot deadlock."""
+    now = utc_now()
     rows = [
         {
             "id": event.id,
             "type": event.type,
             "project_id": event.project_id,
             "occurred_at": event.occurred_at,
-            "received_at": event.received_at,
+            "received_at": now,
             "source": source,
             "data": event.data,
         }
@@ -98,81 +108,67 @@ async def _known_executions(session: AsyncSession, event_ids: Sequence[str]) -> 
     return {id_: [found[one] for one in ids if one in found] for id_, ids in made.items()}
 
 
-async def _trigger(
-    session: AsyncSession, events: Sequence[IncomingEvent], settings: Settings
-) -> dict[str, list[Started]]:
-    """The executions that these events start, by event id."""
-    matches = await _matching(session, events)
-    wanted: dict[str, list[Wanted]] = {}
-    for event in events:
-        found = {
-            trigger.workflow_id: Wanted(
-                workflow_id=trigger.workflow_id,
-                project_id=trigger.project_id,
-                kind=trigger.kind,
-                trigger_type=trigger.trigger_type,
-                trigger_data=event.data,
-                event_type=event.type,
-                batch=runs_in_batch(trigger.kind, trigger.config),
-                version=event.version,
-                occurred_at=event.occurred_at,
-            )
-            for trigger in matches.get(event.project_id, [])
-            if _matches(trigger, event)
-        }
-        wanted[event.id] = list(found.values())
-    flat = [one for several in wanted.values() for one in several]
-    made = await create_executions(session, flat, settings)
-    started = {id_: [made[one.id] for one in several] for id_, several in wanted.items() if several}
-    await _note(session, started)
-    return started
+async def accept_for(
+    database: Database, trigger_id: UUID, event: PastEvent, *, source: str, settings: Settings
+) -> Accepted:
+    """Store an event that is meant for one trigger (a webhook's, a change of files), and fire it.
+
+    Raises:
+        NotFoundError: there is no such trigger.
+        RefusedError: PostgreSQL cannot store the event's data.
+    """
+    storable(event.data, "data")
+    async with database.transaction() as session:
+        found = await by_ids(session, [trigger_id])
+        if not found:
+            raise NotFoundError(f"Trigger {trigger_id} does not exist.")
+        if not await _store(session, [event], source):
+            known = await _known_executions(session, [event.id])
+            return Accepted(event, duplicate=True, executions=known.get(event.id, []))
+        matches = [Match(found[trigger_id], event)]
+        await decide(session, matches, settings)
+        return (await _answers(session, [event], matches))[event.id]
 
 
-_MATCHING = text("""
-    SELECT t.project_id, t.trigger_type, t.event_type, w.id AS workflow_id, w.kind, w.config
-    FROM unnest(CAST(:projects AS text[]), CAST(:types AS text[])) AS wanted(project_id, trigger_type)
-    JOIN triggers AS t ON t.project_id = wanted.project_id AND t.trigger_type = wanted.trigger_type
-    JOIN workflows AS w ON w.id = t.workflow_id
-    WHERE t.is_active AND w.is_active
-""").columns(config=Workflow.config.type)
+async def _trigger(session: AsyncSession, events: Sequence[IncomingEvent], settings: Settings) -> dict[str, Accepted]:
+    """What becomes of these events, by their ids."""
+    triggers = await concerned(session, events)
+    matches = [Match(trigger, event) for event in events for trigger in triggers.by(event)]
+    await decide(session, matches, settings)
+    return await _answers(session, events, matches)
 
 
-async def _matching(session: AsyncSession, events: Sequence[IncomingEvent]) -> dict[str, list[Row[Any]]]:
-    """The active triggers that may concern these events, by project; ix_triggers_project_id_trigger_type."""
-    pairs = sorted({(event.project_id, type_) for event in events for type_ in (*event.trigger_types, "EVENT")})
-    if not pairs:
-        return {}
-    projects, types = zip(*pairs, strict=True)
-    found: dict[str, list[Row[Any]]] = {}
-    for row in await session.execute(_MATCHING, {"projects": list(projects), "types": list(types)}):
-        found.setdefault(row.project_id, []).append(row)
-    return found
+async def _answers(
+    session: AsyncSession, events: Sequence[HasHappened], matches: Sequence[Match]
+) -> dict[str, Accepted]:
+    """The answer for each event, after noting at it what became of it."""
+    answers = {event.id: Accepted(event, duplicate=False) for event in events}
+    for match in matches:
+        answer = answers[match.event.id]
+        answer.decisions.append(match.decision)
+        if match.started:
+            answer.executions.append(match.started)
+    await _note(session, [one for one in answers.values() if one.decisions])
+    return answers
 
 
-def _matches(trigger: Row[Any], event: IncomingEvent) -> bool:
-    if trigger.trigger_type == "EVENT":
-        return bool(trigger.event_type == event.type)
-    return trigger.trigger_type in event.trigger_types and trigger.event_type in ("", event.type)
-
-
-_NOTE_EXECUTIONS = text("""
-    UPDATE events SET execution_ids = CAST(string_to_array(made.ids, ',') AS uuid[])
-    FROM unnest(CAST(:events AS text[]), CAST(:ids AS text[])) AS made(event_id, ids)
+_NOTE = text("""
+    UPDATE events SET execution_ids = CAST(string_to_array(made.ids, ',') AS uuid[]),
+        decisions = CAST(made.decisions AS jsonb)
+    FROM unnest(CAST(:events AS text[]), CAST(:ids AS text[]), CAST(:decisions AS text[]))
+        AS made(event_id, ids, decisions)
     WHERE events.id = made.event_id
 """)
-# once a second at most: a busy project's requests would else wait for each other over a time nobody reads so fast
-_NOTE_TRIGGERED = text("""
-    UPDATE triggers SET last_triggered = CAST(:now AS timestamptz)
-    WHERE workflow_id = ANY(CAST(:workflows AS uuid[]))
-      AND (last_triggered IS NULL OR last_triggered < CAST(:now AS timestamptz) - interval '1 second')
-""")
 
 
-async def _note(session: AsyncSession, started: dict[str, list[Started]]) -> None:
-    """Remember at each event what it started, and at each workflow's triggers when."""
-    if not started:
+async def _note(session: AsyncSession, answers: Sequence[Accepted]) -> None:
+    if not answers:
         return
-    ids = [",".join(str(one.id) for one in several) for several in started.values()]
-    await session.execute(_NOTE_EXECUTIONS, {"events": list(started), "ids": ids})
-    workflows = {one.workflow_id for several in started.values() for one in several}
-    await session.execute(_NOTE_TRIGGERED, {"workflows": list(workflows), "now": utc_now()})
+    await session.execute(
+        _NOTE,
+        {
+            "events": [one.event.id for one in answers],
+            "ids": [",".join(str(started.id) for started in one.executions) for one in answers],
+            "decisions": [orjson.dumps(one.decisions).decode() for one in answers],
+        },
+    )

@@ -35,12 +35,24 @@ class Wanted:
     event_count: int = 1
     batch: bool = False
     id: UUID = field(default_factory=uuid4)
+    trigger_id: UUID | None = None
+    event_id: str | None = None
+    not_before: datetime | None = None
+    serial_key: str | None = None
+    """What the trigger says that executions must not overlap on; each of them runs, one after the other."""
     by_name: bool = False
     """Asked for by name rather than triggered by an event: due at once, and never merged into another."""
 
     @property
+    def coalesces(self) -> bool:
+        """Whether a newer one of its key may take its place while it waits."""
+        return not self.by_name and self.serial_key is None
+
+    @property
     def key(self) -> str | None:
         """What executions of this workflow must not overlap on, or None when they may."""
+        if self.serial_key is not None:
+            return self.serial_key
         definition = definitions().get(self.kind)
         if definition is None or definition.key is None:
             return None
@@ -77,6 +89,9 @@ async def create_executions(session: AsyncSession, wanted: Sequence[Wanted], set
     starts = await _last_starts(session, [one for one, _ in merged])
     now = utc_now()
     rows = [_row(one, now, _due(one, now, starts, settings)) for one, _ in merged]
+    for behind, row in enumerate(reversed(rows)):
+        if not row["coalesces"]:  # those of one key run one after the other, in the order of their events
+            row["created_at"] -= timedelta(microseconds=behind)
     written = await _upsert(session, rows)
     started: dict[UUID, Started] = {}
     for (one, ids), row in zip(merged, rows, strict=True):
@@ -130,9 +145,12 @@ async def start_workflow(
 
 
 def runs_in_batch(kind: str, config: Json) -> bool:
-    """Whether batch runs carry a workflow's executions: its kind has them, and its `config.run_mode` allows it."""
+    """Whether batch runs carry a workflow's executions: its kind has them, and its `config.run_mode` wants them."""
     definition = definitions().get(kind)
-    return definition is not None and definition.run_mode == "batch" == config.get("run_mode", "batch")
+    if definition is None:
+        return False
+    asked = config.get("run_mode")
+    return (asked if asked in definition.run_modes else definition.run_modes[0]) == "batch"
 
 
 def newer(version: int | None, at: datetime, than_version: int | None, than_at: datetime) -> bool:
@@ -146,14 +164,15 @@ def _merge(wanted: Iterable[Wanted]) -> list[tuple[Wanted, list[UUID]]]:
     """Executions of one workflow and key become one, with the newest data and the sum of the events."""
     groups: dict[tuple[UUID, str | UUID], tuple[Wanted, list[UUID]]] = {}
     for one in wanted:
-        group = (one.workflow_id, one.id if one.key is None or one.by_name else one.key)
+        group = (one.workflow_id, one.key if one.key is not None and one.coalesces else one.id)
         if group not in groups:
             groups[group] = (one, [one.id])
             continue
         old, ids = groups[group]
         best = one if newer(one.version, one.occurred_at, old.version, old.occurred_at) else old
         count = old.event_count + one.event_count
-        groups[group] = (replace(best, id=old.id, event_count=count), [*ids, one.id])
+        turn = min(one.not_before, old.not_before) if one.not_before and old.not_before else None
+        groups[group] = (replace(best, id=old.id, event_count=count, not_before=turn), [*ids, one.id])
     # one order for everybody, so that two requests with the same pages cannot wait for each other in a circle
     return sorted(groups.values(), key=lambda group: (group[0].workflow_id, group[0].key or ""))
 
@@ -194,6 +213,7 @@ def _has_interval(kind: str) -> bool:
 
 
 def _due(one: Wanted, now: datetime, starts: dict[tuple[UUID, str], datetime], settings: Settings) -> datetime:
+    now = max(now, one.not_before or now)
     definition = definitions().get(one.kind)
     if definition is None or one.by_name:
         return now
@@ -212,13 +232,15 @@ def _row(one: Wanted, now: datetime, due_at: datetime) -> Json:
         "project_id": one.project_id,
         "kind": one.kind,
         "key": one.key,
-        "coalesces": not one.by_name,
+        "coalesces": one.coalesces,
         "batch": one.batch,
         "status": Status.PENDING,
         "created_at": now,
         "due_at": due_at,
         "trigger_type": one.trigger_type,
         "event_type": one.event_type,
+        "trigger_id": one.trigger_id,
+        "event_id": one.event_id,
         "trigger_data": one.trigger_data,
         "version": one.version,
         "occurred_at": one.occurred_at,
@@ -235,7 +257,7 @@ def _row(one: Wanted, now: datetime, due_at: datetime) -> Json:
 _NEWER = """CASE WHEN excluded.version <> workflow_executions.version
     THEN excluded.version > workflow_executions.version
     ELSE excluded.occurred_at >= workflow_executions.occurred_at END"""
-_REPLACED = ("trigger_type", "event_type", "trigger_data", "version", "occurred_at")
+_REPLACED = ("trigger_type", "event_type", "trigger_id", "event_id", "trigger_data", "version", "occurred_at")
 # `newer` in SQL: of two payloads for one key (uq_workflow_executions_waiting) the newer one stays
 _COALESCE = (
     "ON CONFLICT (workflow_id, key) "

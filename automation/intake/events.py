@@ -1,8 +1,9 @@
 """Events as they come from outside, checked before anything is done with them."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 from uuid import uuid4
 
 import orjson
@@ -24,15 +25,8 @@ from automation.runtime.names import plain_name
 
 EVENTS_PER_REQUEST = 500
 
-# Which triggers an event type concerns; beside these, EVENT triggers match by `event_type`.
-TRIGGER_TYPES: dict[str, tuple[str, ...]] = {
-    "project.created": ("ON_PROJECT_CREATE",),
-    "project.updated": ("ON_PROJECT_UPDATE",),
-    "project.published": ("ON_PUBLISH",),
-    "page.created": ("ON_PAGE_CREATE", "ON_PAGE_CHANGE"),
-    "page.updated": ("ON_PAGE_UPDATE", "ON_PAGE_CHANGE"),
-    "component.added": ("ON_COMPONENT_ADD",),
-}
+API_CALL = "api.call"
+"""Type of the event that a call of `workflows/{id}/execute/` is to its trigger."""
 PAGE_EVENTS = ("page.created", "page.updated", "page.deleted")
 # PostgreSQL stores neither NUL nor half of a surrogate pair in its text.
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
@@ -44,6 +38,57 @@ EventId = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,200}$")]
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+class HasHappened(Protocol):
+    """What triggers see of an event, whether it comes in now, waited for its time, or is looked at again."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def project_id(self) -> str: ...
+    @property
+    def data(self) -> Json: ...
+    @property
+    def occurred_at(self) -> datetime: ...
+    @property
+    def version(self) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PastEvent:
+    """An event that came in earlier, or that we made ourselves (a cron slot, a change of files)."""
+
+    id: str
+    type: str
+    project_id: str
+    data: Json
+    occurred_at: datetime
+    version: int | None = None
+
+
+def root_of(event: HasHappened) -> Json:
+    """The event as conditions and keys see it; of a call, `data` has what its `input` has."""
+    data = event.data
+    if event.type == API_CALL and isinstance(given := data.get("input"), dict):  # anybody may send that type
+        data = {**given, **data}
+    return {
+        "id": event.id,
+        "type": event.type,
+        "project_id": event.project_id,
+        "timestamp": event.occurred_at.isoformat(),
+        "data": data,
+    }
+
+
+def version_of(data: Json) -> int | None:
+    """The version of the page in an event's data; a `bool` or a number beyond 64 bits is none."""
+    page = data.get("page")
+    version = page.get("version") if isinstance(page, dict) else None
+    usable = isinstance(version, int) and not isinstance(version, bool) and 0 <= version < 2**63
+    return version if usable else None
 
 
 class IncomingEvent(BaseModel):
@@ -98,15 +143,7 @@ class IncomingEvent(BaseModel):
 
     @property
     def version(self) -> int | None:
-        """The page's version, when it has one; a `bool` or a number beyond 64 bits is none."""
-        page = self.data.get("page")
-        version = page.get("version") if isinstance(page, dict) else None
-        usable = isinstance(version, int) and not isinstance(version, bool) and 0 <= version < 2**63
-        return version if usable else None
-
-    @property
-    def trigger_types(self) -> tuple[str, ...]:
-        return TRIGGER_TYPES.get(self.type, ())
+        return version_of(self.data)
 
 
 def storable(value: Any, path: str) -> None:
@@ -139,7 +176,8 @@ def _is_shallow(value: Any) -> bool:
 
 def _find_fault(value: Any, path: str, depth: int) -> None:
     if depth > _MAX_DEPTH:
-        raise RefusedError(f"data: nested deeper than {_MAX_DEPTH} levels", "data")
+        root = path.split(".")[0]
+        raise RefusedError(f"{root}: nested deeper than {_MAX_DEPTH} levels", root)
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         raise RefusedError(f"{path}: a whole number beyond 64 bits cannot be stored", path)
     if isinstance(value, str) and _UNSTORABLE.search(value):

@@ -1,6 +1,6 @@
 """Projects appear by themselves: with the first event that names them, and with their workflows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import case, or_, text, update
@@ -21,8 +21,16 @@ async def ensure_projects(session: AsyncSession, events: Sequence[IncomingEvent]
     for event in events:
         fact = facts.setdefault(event.project_id, _project_row(event.project_id))
         fact |= _facts(event)
-    if not facts:
-        return
+    if facts:
+        await _ensure(session, facts)
+
+
+async def ensure_project(session: AsyncSession, project_id: str) -> None:
+    """A project that somebody names exists, with its default workflows; what is known of it stays as it is."""
+    await _ensure(session, {project_id: _project_row(project_id)})
+
+
+async def _ensure(session: AsyncSession, facts: Mapping[str, dict[str, Any]]) -> None:
     rows = [facts[id_] for id_ in sorted(facts)]
     known = set((await session.execute(_KNOWN, {"ids": list(facts)})).scalars())
     unknown = [row for row in rows if row["id"] not in known]
@@ -36,7 +44,7 @@ async def ensure_projects(session: AsyncSession, events: Sequence[IncomingEvent]
             for row in rows
             if row["id"] in new
             for definition in definitions().values()
-            if definition.per_project
+            if definition.scope == "project"
         )
         await session.flush()
 
@@ -91,7 +99,7 @@ async def _fill_late(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> N
 async def _rename_workflows(session: AsyncSession, project_id: str, name: str) -> None:
     """A workflow that was named after its project follows the project's name."""
     for definition in definitions().values():
-        if definition.per_project and "{project}" in definition.name and name:
+        if definition.scope == "project" and "{project}" in definition.name and name:
             await session.execute(
                 update(Workflow)
                 .where(Workflow.project_id == project_id, Workflow.kind == definition.kind)

@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import FlowRun as PrefectRun
 from automation.database import Database
 from automation.mirror import logs, reaper, settle, states
 from automation.models import utc_now
+from automation.prefect_events import send
 from automation.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class Mirror:
         await self._every("windows", _WINDOWS, self.read_windows)
         await self._every("sweep", _SWEEP, self.sweep)
         async with self.database.transaction() as session:
-            await settle.settle_ended(session)
+            failed = await settle.settle_ended(session)
+        await send(self.prefect, failed)
         await self._every("reap", self.settings.lease_seconds / 6, self._reap)
         await logs.copy(self.database, self.prefect)
 

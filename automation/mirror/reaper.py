@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun as PrefectRun
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
@@ -14,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.catalog import definitions
 from automation.database import Database
-from automation.models import FlowRun, utc_now
+from automation.models import FlowRun, Json, utc_now
+from automation.prefect_events import EXECUTION, PROJECT, WORKFLOW, prefect_event, related, send
 from automation.settings import Settings
 from automation.steps import one_line
 
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 
 _HELD = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 _HELD_NAMES = [state.value for state in _HELD]
+_TAGS = {"project": PROJECT, "workflow": WORKFLOW, "execution": EXECUTION}
+"""What a run carries stands in its tags, as `<role>:<id>`."""
 
 
 async def reap(database: Database, client: PrefectClient, settings: Settings) -> int:
@@ -79,7 +83,21 @@ async def _end(database: Database, client: PrefectClient, settings: Settings, ro
     state = Cancelled() if run.state.is_cancelling() else lost
     await client.set_flow_run_state(prefect_id, state, force=True)
     log.warning("Flow run %s (%s) was lost and is now %s.", one_line(run.name), prefect_id, state.name)
+    await send(client, [_lost_event(run, state)])
     return True
+
+
+def _lost_event(run: PrefectRun, state: State[Any]) -> Json:
+    """`automation.run.lost`, with what the run's tags say that it carried."""
+    carried = [tag.split(":", 1) for tag in run.tags if ":" in tag]
+    deployment = [related("deployment", f"prefect.deployment.{run.deployment_id}")] if run.deployment_id else []
+    return prefect_event(
+        "automation.run.lost",
+        f"prefect.flow-run.{run.id}",
+        run.name,
+        related=[*(related(role, _TAGS[role] + id_) for role, id_ in carried if role in _TAGS), *deployment],
+        payload={"flow_run_id": str(run.id), "name": one_line(run.name), "state": state.name},
+    )
 
 
 async def _forget_lease(database: Database, row_id: UUID) -> None:

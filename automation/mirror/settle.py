@@ -9,29 +9,45 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.errors import WorkerLostError
 from automation.intake.create import WORK_CHANNEL, newer
-from automation.models import OPEN, Execution, FlowRun, Status, StepExecution, utc_now
+from automation.models import OPEN, Execution, FlowRun, Json, Status, StepExecution, Workflow, utc_now
+from automation.prefect_events import execution_failed
 
 _STEP_BACK, _LONGEST = timedelta(seconds=1), timedelta(minutes=1)
 
 
-async def settle_ended(session: AsyncSession) -> int:
-    """Hand the unfinished executions of ended runs to the retry policy; how many there were.
+async def settle_ended(session: AsyncSession) -> list[Json]:
+    """Hand the unfinished executions of ended runs to the retry policy.
 
     What the engine committed stands: a final execution is not touched, whatever Prefect says of its run.
+
+    Returns:
+        The events to send of those that failed for good.
     """
     query = (
-        select(Execution, FlowRun.state)
+        select(Execution, FlowRun.state, Workflow.name)
         .join(FlowRun, FlowRun.id == Execution.flow_run_id)
+        .join(Workflow, Workflow.id == Execution.workflow_id)
         .where(Execution.status.in_(OPEN), FlowRun.ended_at.is_not(None))
         .order_by(Execution.created_at)
         .with_for_update(of=Execution, skip_locked=True)
     )
     rows = (await session.execute(query)).tuples().all()
-    for execution, state in rows:
+    for execution, state, _ in rows:
         await _settle(session, execution, cancelled=state == "CANCELLED")
     if rows:
         await session.execute(select(func.pg_notify(WORK_CHANNEL, "")))
-    return len(rows)
+    return [_failed_event(execution, name) for execution, _, name in rows if execution.status == Status.FAILED]
+
+
+def _failed_event(execution: Execution, workflow_name: str) -> Json:
+    return execution_failed(
+        execution_id=execution.id,
+        workflow_id=execution.workflow_id,
+        workflow_name=workflow_name,
+        project_id=execution.project_id,
+        error_code=execution.error_code,
+        error_message=execution.error_message,
+    )
 
 
 async def _settle(session: AsyncSession, execution: Execution, *, cancelled: bool) -> None:

@@ -6,7 +6,8 @@ from automation.models.execution import FINAL, OPEN, Execution, ExecutionLog, St
 from automation.models.flow_run import FlowRun, MirrorCursor
 from automation.models.project import Project
 from automation.models.records import Activity, Alert, Integration
-from automation.models.workflow import Trigger, Workflow, WorkflowStep
+from automation.models.trigger import DedupeKey, Timer, Trigger, TriggerState, WebhookSecret
+from automation.models.workflow import Workflow, WorkflowDeployment, WorkflowStep
 
 __all__ = [
     "FINAL",
@@ -14,6 +15,7 @@ __all__ = [
     "Activity",
     "Alert",
     "Base",
+    "DedupeKey",
     "Event",
     "Execution",
     "ExecutionLog",
@@ -24,8 +26,12 @@ __all__ = [
     "Project",
     "Status",
     "StepExecution",
+    "Timer",
     "Trigger",
+    "TriggerState",
+    "WebhookSecret",
     "Workflow",
+    "WorkflowDeployment",
     "WorkflowStep",
     "utc_now",
 ]

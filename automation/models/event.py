@@ -1,6 +1,7 @@
 """The inbox: every event that was accepted, under the id that makes it unique."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Index, String, Uuid
@@ -27,3 +28,6 @@ class Event(Base):
     source: Mapped[str] = mapped_column(String(20))
     data: Mapped[Json]
     execution_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default="{}", default=list)
+    decisions: Mapped[list[Any]] = mapped_column(server_default="[]", default=list)
+    """What each trigger that it concerned made of it: `{"trigger_id", "outcome", "reason"?, "execution_id"?,
+    "timer_id"?, "due_at"?}`. Triggers that it cannot concern are not listed."""

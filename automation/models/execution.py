@@ -103,6 +103,10 @@ class Execution(WithId, Base):
     completed_at: Mapped[datetime | None]
     trigger_type: Mapped[str] = mapped_column(String(50))
     event_type: Mapped[str] = mapped_column(String(100), default="")
+    trigger_id: Mapped[UUID | None]
+    """The trigger that fired; none when it was asked for by name. It may be gone since."""
+    event_id: Mapped[str | None] = mapped_column(String(200))
+    """The (last) event that it fired on, as long as the inbox keeps it."""
     trigger_data: Mapped[Json] = mapped_column(default=dict)
     # which of two payloads of a key is newer: the version if both have one, else the time
     version: Mapped[int | None] = mapped_column(BigInteger)

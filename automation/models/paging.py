@@ -26,7 +26,7 @@ class Position:
     """
 
     at: datetime
-    id: UUID | int
+    id: UUID | int | str
     backwards: bool = False
 
 

@@ -1,6 +1,7 @@
-"""Workflows: what is to be done (steps) and when (triggers)."""
+"""Workflows: what is to be done, step by step. When it is done, their triggers say."""
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
@@ -8,6 +9,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from automation.models.base import Base, Json, WithId, WithTimes
+
+if TYPE_CHECKING:
+    from automation.models.trigger import Trigger
 
 
 class Workflow(WithId, WithTimes, Base):
@@ -25,12 +29,14 @@ class Workflow(WithId, WithTimes, Base):
     config: Mapped[Json] = mapped_column(default=dict)
     version: Mapped[int] = mapped_column(default=1)
     """Rises with every change of the workflow or its steps, by whomever (triggers in the database)."""
+    archived_at: Mapped[datetime | None]
+    """When it was deleted although it has executions: it never runs again, and its history stays readable."""
 
     steps: Mapped[list["WorkflowStep"]] = relationship(
         order_by="WorkflowStep.order, WorkflowStep.identifier", lazy="raise", cascade="all, delete-orphan"
     )
     triggers: Mapped[list["Trigger"]] = relationship(
-        order_by="Trigger.trigger_type", lazy="raise", cascade="all, delete-orphan"
+        order_by="Trigger.created_at, Trigger.id", lazy="raise", cascade="all, delete-orphan"
     )
 
 
@@ -50,20 +56,11 @@ class WorkflowStep(WithId, Base):
     is_required: Mapped[bool] = mapped_column(default=True)
 
 
-class Trigger(WithId, Base):
-    """When a workflow runs. Found by (project, event type), so other projects' triggers cost nothing."""
+class WorkflowDeployment(Base):
+    """The Prefect deployment that belongs to one workflow alone, and what was last written into it."""
 
-    __tablename__ = "triggers"
-    __table_args__ = (
-        Index("ix_triggers_project_id_trigger_type", "project_id", "trigger_type"),
-        Index("ix_triggers_workflow_id", "workflow_id"),
-    )
+    __tablename__ = "workflow_deployments"
 
-    workflow_id: Mapped[UUID] = mapped_column(ForeignKey("workflows.id", ondelete="CASCADE"))
-    project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
-    trigger_type: Mapped[str] = mapped_column(String(50))
-    event_type: Mapped[str] = mapped_column(String(100), default="")
-    conditions: Mapped[Json] = mapped_column(default=dict)
-    config: Mapped[Json] = mapped_column(default=dict)
-    is_active: Mapped[bool] = mapped_column(default=True)
-    last_triggered: Mapped[datetime | None]
+    workflow_id: Mapped[UUID] = mapped_column(ForeignKey("workflows.id", ondelete="CASCADE"), primary_key=True)
+    deployment_id: Mapped[UUID]
+    applied: Mapped[Json]

@@ -10,9 +10,10 @@ from prefect.flow_engine import run_flow_async
 from prefect.states import Pending
 
 from flows.cleanup import cleanup
+from flows.custom_workflow import custom_workflow
 from flows.publish import publish
 
-FLOWS: dict[str, Flow[Any, Any]] = {"publish": publish, "cleanup": cleanup}
+FLOWS: dict[str, Flow[Any, Any]] = {"publish": publish, "cleanup": cleanup, "custom-workflow": custom_workflow}
 
 
 async def create(prefect: PrefectClient, kind: str, **parameters: Any) -> FlowRun:

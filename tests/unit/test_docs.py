@@ -17,6 +17,7 @@ from automation.api import Services, create_app
 from automation.database import Database
 from automation.errors import NetworkError, ValidationError
 from automation.models import Activity, utc_now
+from automation.intake.telling import Teller
 from automation.settings import Settings
 from automation.steps import ProjectInfo, Result, StepBatch, StepContext, StepItem, StepType
 
@@ -52,7 +53,7 @@ def test_the_table_of_settings_has_each_setting_with_its_default_and_no_other() 
 async def test_the_table_of_endpoints_is_what_the_api_serves() -> None:
     rows = re.findall(r"^\| `([A-Z]+) (/\S+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE)
     database = Database("postgresql://nobody@127.0.0.1:9/nowhere")
-    app = create_app(Services(settings=Settings(), database=database, prefect=get_client()))
+    app = create_app(Services(settings=Settings(), database=database, prefect=get_client(), teller=Teller(0)))
 
     served = {
         (method.upper(), path.removeprefix("/api/automation"))

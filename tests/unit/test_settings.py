@@ -39,6 +39,7 @@ def _complaint() -> str:
         ("AUTO_SAVE_INTERVAL", "inf", "finite"),
         ("AUTOMATION_LEASE_SECONDS", "inf", "finite"),
         ("AUTOMATION_LANGUAGE", "de", "expected fr or en"),
+        ("AUTOMATION_WATCH_ROOTS", "/srv/in:out", "expected absolute folders, separated by ':'"),
     ],
 )
 def test_a_wrong_setting_names_itself_its_value_and_what_it_expects(

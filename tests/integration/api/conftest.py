@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 from automation.api import Services
 from automation.database import Database
+from automation.intake.telling import Teller
 from automation.settings import Settings
 from tests.conftest import Postgres
 from tests.integration.api.serving import KEY, SECRET, Api, serve
@@ -20,7 +21,10 @@ def settings() -> Settings:
 async def served(postgres: Postgres, prefect_api: str, settings: Settings) -> AsyncIterator[Api]:
     """One API for all tests: starting it takes longer than most of them."""
     database = Database(postgres.url)
-    async with get_client() as prefect, serve(Services(settings, database, prefect)) as api:
+    async with (
+        get_client() as prefect,
+        serve(Services(settings, database, prefect, Teller(settings.decision_events_per_second))) as api,
+    ):
         yield api
     await database.close()
 

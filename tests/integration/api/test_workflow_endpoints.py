@@ -22,7 +22,7 @@ async def test_the_list_shows_workflows_newest_first_without_their_steps(api: Ap
     assert (answer["next"], answer["previous"]) == (None, None)
     assert set(answer["results"][0]) == {
         "id", "name", "description", "project_id", "kind", "trigger_type", "is_active", "config",
-        "created_at", "updated_at",
+        "created_at", "updated_at", "archived_at",
     }  # fmt: skip
 
 
@@ -62,7 +62,8 @@ async def test_a_workflow_is_shown_with_its_steps_in_order_and_its_triggers(api:
     }  # fmt: skip
     assert "ON_PAGE_CHANGE" in [one["trigger_type"] for one in answer["triggers"]]
     assert set(answer["triggers"][0]) == {
-        "id", "trigger_type", "event_type", "conditions", "config", "is_active", "last_triggered",
+        "id", "workflow_id", "project_id", "trigger_type", "event_type", "conditions", "config", "is_active",
+        "created_at", "updated_at", "last_triggered",
     }  # fmt: skip
 
 

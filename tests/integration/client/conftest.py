@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from automation.api import Services
 from automation.client import delivery
 from automation.database import Database
+from automation.intake.telling import Teller
 from automation.settings import Settings
 from tests.integration.api.serving import KEY, Api, serve
 from tests.integration.client.commands import Import, Studio
@@ -18,7 +19,10 @@ from tests.integration.client.doors import Door
 async def api(database: Database, prefect_api: str) -> AsyncIterator[Api]:
     """Our API on a free port, with PostgreSQL and Prefect behind it."""
     settings = Settings(api_key=SecretStr(KEY))
-    async with get_client() as prefect, serve(Services(settings, database, prefect)) as api:
+    async with (
+        get_client() as prefect,
+        serve(Services(settings, database, prefect, Teller(settings.decision_events_per_second))) as api,
+    ):
         yield api
 
 

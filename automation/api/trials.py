@@ -1,0 +1,211 @@
+"""Trying triggers: what one would do with an event, and firing it on past events."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import ValidationError as PydanticError
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import Request
+
+from automation.api.auth import require_key
+from automation.api.bodies import read_json
+from automation.api.events import EVENT_SCHEMA, json_body
+from automation.api.problems import documented
+from automation.api.services import ServicesOf
+from automation.conditions import MISSING
+from automation.errors import RefusedError
+from automation.intake import PastEvent, explain, parse_event
+from automation.intake.matching import by_ids
+from automation.models import Json, WorkflowStep
+from automation.models.event_queries import find_event
+from automation.models.workflow_queries import steps_of
+
+router = APIRouter(prefix="/triggers", tags=["triggers"], dependencies=[Depends(require_key)])
+
+
+class TestIn(BaseModel):
+    """An event as the events endpoint takes it, or the id of one that came."""
+
+    __test__ = False
+    model_config = ConfigDict(extra="forbid")
+
+    event: Json | None = Field(None, json_schema_extra=EVENT_SCHEMA)
+    event_id: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "TestIn":
+        if (self.event is None) == (self.event_id is None):
+            raise ValueError("give `event` or `event_id`")
+        return self
+
+
+class LeafOut(BaseModel):
+    """A leaf of the conditions that was looked at, and what the event has there."""
+
+    path: str
+    field: str
+    operator: str
+    expected: Any
+    found: Any
+    missing: bool
+    holds: bool
+
+
+class StepInShort(BaseModel):
+    """A step that would run."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    identifier: str
+    step_type: str
+    order: int
+    depends_on: list[str]
+
+
+class WouldRunOut(BaseModel):
+    """The workflow that would run."""
+
+    workflow_id: UUID
+    workflow_name: str
+    steps: list[StepInShort]
+
+
+class TestOut(BaseModel):
+    """What the event would do at the trigger; nothing has happened."""
+
+    __test__ = False
+
+    would_fire: bool
+    outcome: str = Field(description="`fired`, `debounced`, `delayed`, `throttled`, `conditions`, `not_heard`, …")
+    reason: str
+    due_at: datetime | None = Field(description="When it would fire, if not at once.")
+    key: str | None = Field(description="The value of the trigger's key.")
+    conditions_hold: bool
+    leaves: list[LeafOut] = Field(description="What was looked at, in order; a leaf that is not reached is not listed.")
+    would_run: WouldRunOut
+
+
+class ReplayIn(BaseModel):
+    """Which past events, by the time at which they came in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: AwareDatetime
+    until: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC) + timedelta(seconds=1))
+    dry_run: bool = False
+
+
+class ReplayedOut(BaseModel):
+    """A past event that the trigger hears."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    event_id: str
+    fires: bool
+    reason: str
+    execution_id: UUID | None
+
+
+class ReplayOut(BaseModel):
+    """The first 1,000 past events of the window that the trigger heard, or would have heard, in their order."""
+
+    dry_run: bool
+    events: list[ReplayedOut]
+
+
+@router.post(
+    "/{id}/test/",
+    responses=documented(401, 404, 413, 422, 503),
+    openapi_extra=json_body(TestIn.model_json_schema()),
+)
+async def test_trigger(id: UUID, request: Request, services: ServicesOf) -> TestOut:
+    """Would it fire on this event, what was found at each leaf, and what would it run? Nothing runs."""
+    given = await read_json(request, lambda raw: _parse(TestIn, raw))
+    async with services.database.rehearsal() as session:
+        event = await _event(session, id, given)
+        rehearsal = await explain.rehearse(session, id, event, services.settings)
+        steps = await steps_of(session, rehearsal.candidate.workflow_id)
+    return _out(rehearsal, steps)
+
+
+@router.post(
+    "/{id}/replay/",
+    status_code=202,
+    responses=documented(401, 404, 409, 413, 422, 503),
+    openapi_extra=json_body(ReplayIn.model_json_schema()),
+)
+async def replay_trigger(
+    id: UUID,
+    request: Request,
+    services: ServicesOf,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+) -> ReplayOut:
+    """Fire a trigger on past events, in their order; under one `Idempotency-Key` each fires once."""
+    given = await read_json(request, lambda raw: _parse(ReplayIn, raw))
+    async with services.database.transaction() as session:
+        replayed = await explain.replay(
+            session,
+            id,
+            given.since,
+            given.until,
+            services.settings,
+            dry_run=given.dry_run,
+            idempotency_key=idempotency_key,
+        )
+    return ReplayOut(dry_run=given.dry_run, events=[ReplayedOut.model_validate(one) for one in replayed])
+
+
+def _parse(model: Any, raw: object) -> Any:
+    try:
+        return model.model_validate(raw)
+    except PydanticError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        text = first["msg"].removeprefix("Value error, ")
+        raise RefusedError(f"{field or 'body'}: {text}", field) from None
+
+
+async def _event(session: AsyncSession, trigger_id: UUID, given: TestIn) -> PastEvent:
+    """The event that is meant; a given one gets the project of the trigger when it names none."""
+    if given.event_id is not None:
+        return explain.past(await find_event(session, given.event_id))
+    assert given.event is not None
+    candidate = (await by_ids(session, [trigger_id])).get(trigger_id)
+    scope = candidate.scope if candidate else ""
+    data = given.event.get("data")
+    if isinstance(data, dict) and scope:
+        data.setdefault("project_id", scope)
+    event = parse_event(given.event, prefix="event.")
+    return PastEvent(event.id, event.type, event.project_id, event.data, event.occurred_at, event.version)
+
+
+def _out(rehearsal: explain.Rehearsal, steps: list[WorkflowStep]) -> TestOut:
+    candidate = rehearsal.candidate
+    return TestOut(
+        would_fire=rehearsal.would_fire,
+        outcome=rehearsal.outcome,
+        reason=rehearsal.reason,
+        due_at=rehearsal.due_at,
+        key=rehearsal.key,
+        conditions_hold=rehearsal.holds,
+        leaves=[
+            LeafOut(
+                path=leaf.path,
+                field=leaf.field,
+                operator=leaf.operator,
+                expected=leaf.expected,
+                found=None if leaf.found is MISSING else leaf.found,
+                missing=leaf.missing,
+                holds=leaf.holds,
+            )
+            for leaf in rehearsal.leaves
+        ],
+        would_run=WouldRunOut(
+            workflow_id=candidate.workflow_id,
+            workflow_name=candidate.workflow_name,
+            steps=[StepInShort.model_validate(one) for one in steps],
+        ),
+    )
