@@ -6,6 +6,15 @@ from automation.models.execution import FINAL, OPEN, Execution, ExecutionLog, St
 from automation.models.flow_run import FlowRun, MirrorCursor
 from automation.models.project import Project
 from automation.models.records import Activity, Alert, Integration
+from automation.models.recovery import (
+    DeadLetter,
+    Delivery,
+    ExecutionAttempt,
+    Owed,
+    StepAttempt,
+    Wait,
+    WorkflowVersion,
+)
 from automation.models.trigger import DedupeKey, Timer, Trigger, TriggerState, WebhookSecret
 from automation.models.workflow import Workflow, WorkflowDeployment, WorkflowStep
 
@@ -15,23 +24,30 @@ __all__ = [
     "Activity",
     "Alert",
     "Base",
+    "DeadLetter",
     "DedupeKey",
+    "Delivery",
     "Event",
     "Execution",
+    "ExecutionAttempt",
     "ExecutionLog",
     "FlowRun",
     "Integration",
     "Json",
     "MirrorCursor",
+    "Owed",
     "Project",
     "Status",
+    "StepAttempt",
     "StepExecution",
     "Timer",
     "Trigger",
     "TriggerState",
+    "Wait",
     "WebhookSecret",
     "Workflow",
     "WorkflowDeployment",
     "WorkflowStep",
+    "WorkflowVersion",
     "utc_now",
 ]

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Identity, Index, String, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, String, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from automation.models.base import Base, Json, WithId, utc_now
@@ -88,6 +88,7 @@ class Execution(WithId, Base):
         Index("ix_workflow_executions_project_id_created_at", "project_id", "created_at"),
         Index("ix_workflow_executions_workflow_id_key_created_at", "workflow_id", "key", "created_at"),
         Index("ix_workflow_executions_flow_run_id", "flow_run_id"),
+        Index("ix_workflow_executions_parent_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
     )
 
     workflow_id: Mapped[UUID] = mapped_column(ForeignKey("workflows.id", ondelete="CASCADE"))
@@ -120,6 +121,19 @@ class Execution(WithId, Base):
     dispatch_no: Mapped[int] = mapped_column(default=0)
     flow_run_id: Mapped[UUID | None] = mapped_column(ForeignKey("flow_runs.id", ondelete="SET NULL"))
     cancel_requested_at: Mapped[datetime | None]
+    workflow_version: Mapped[int | None]
+    """The version of its workflow that it runs on, from its first claim to its end."""
+    retries: Mapped[int] = mapped_column(server_default="0", default=0)
+    """Retries that the policy has granted for `failed_step`, the step that fails now."""
+    failed_step: Mapped[str] = mapped_column(String(100), server_default="", default="")
+    ran_seconds: Mapped[float] = mapped_column(server_default="0", default=0.0)
+    """Running time of the stretches that have ended; waits and backoff do not count."""
+    degraded: Mapped[bool] = mapped_column(server_default=false(), default=False)
+    """Whether a step that is not required failed, or is owed to a neighbour."""
+    parent_id: Mapped[UUID | None]
+    """The execution whose step `parent_step` started this one."""
+    parent_step: Mapped[str] = mapped_column(String(100), server_default="", default="")
+    depth: Mapped[int] = mapped_column(server_default="0", default=0)
 
 
 class StepExecution(Base):
@@ -135,7 +149,7 @@ class StepExecution(Base):
     execution_id: Mapped[UUID] = mapped_column(ForeignKey("workflow_executions.id", ondelete="CASCADE"))
     step_id: Mapped[UUID | None] = mapped_column(ForeignKey("workflow_steps.id", ondelete="SET NULL"))
     project_id: Mapped[str | None] = mapped_column(String(128))
-    identifier: Mapped[str] = mapped_column(String(100))
+    identifier: Mapped[str] = mapped_column(String(200))
     step_type: Mapped[str] = mapped_column(String(50))
     order: Mapped[int]
     status: Mapped[str] = mapped_column(String(20))
@@ -146,6 +160,8 @@ class StepExecution(Base):
     error_message: Mapped[str] = mapped_column(default="")
     error_code: Mapped[str] = mapped_column(String(50), default="")
     attempt: Mapped[int] = mapped_column(default=1)
+    progress: Mapped[float | None]
+    progress_message: Mapped[str] = mapped_column(server_default="", default="")
     task_run_id: Mapped[UUID | None]
 
 
