@@ -1,6 +1,8 @@
 """What operators may ask of the engine, through the API or the CLI: run a workflow, retry, cancel."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID, uuid4, uuid5
 
@@ -9,19 +11,28 @@ from pydantic import ValidationError as PydanticError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from automation.callback.tell import executions_ended
+from automation.engine import children, retrying
+from automation.engine.retrying import RETRYABLE
 from automation.errors import ConflictError, RefusedError
-from automation.intake import Started, start_workflow
+from automation.intake import Started, start_workflow, waits
 from automation.intake.calls import fire_call
-from automation.intake.create import WORK_CHANNEL
 from automation.intake.events import storable
 from automation.models import FINAL, Execution, Json, Status, Workflow, utc_now
 from automation.models.execution_queries import lock_execution
+from automation.models.recovery_queries import (
+    Letters,
+    count_redrivable,
+    lock_redrivable,
+    require_letter,
+)
 from automation.models.workflow_queries import find_workflow
 from automation.runtime.names import plain_name
 from automation.settings import Settings
 from automation.triggers.input_schema import check_input
 
-_RETRYABLE = (Status.FAILED, Status.CANCELLED)
+REDRIVEN_AT_ONCE = 1000
+"""Dead letters that one call tries again, so that it is one transaction of a bearable length."""
 
 
 class PublishInput(BaseModel):
@@ -109,34 +120,81 @@ def _refuse_archived(workflow: Workflow) -> None:
         raise ConflictError(f"Workflow {workflow.id} ({workflow.name}) was deleted; only its history is left.")
 
 
-async def retry(session: AsyncSession, execution_id: UUID) -> Execution:
+async def retry(
+    session: AsyncSession,
+    execution_id: UUID,
+    *,
+    asked_by: str = "",
+    reason: str = "",
+    from_step: str | None = None,
+    from_start: bool = False,
+    input: Json | None = None,
+) -> Execution:
     """Run an execution that failed or was cancelled again, from its first step that is not completed.
 
-    Its retry policy starts anew.
+    Its retry policy starts anew. If it was a dead letter, it is none until it fails again.
+
+    Args:
+        from_step, from_start, input: from where instead, and on which input (automation/engine/retrying.py).
 
     Raises:
         NotFoundError: there is no such execution.
         ConflictError: it is not FAILED or CANCELLED, or its workflow is archived.
+        RefusedError: there is no such step, or the input does not suit the workflow.
     """
     execution = await lock_execution(session, execution_id)
-    if execution.status not in _RETRYABLE:
+    if execution.status not in RETRYABLE:
         raise ConflictError(
             f"Execution {execution_id} is {execution.status}; only a FAILED or CANCELLED one can be retried."
         )
     _refuse_archived(await session.get_one(Workflow, execution.workflow_id))
-    execution.status = Status.RETRYING
-    execution.due_at = utc_now()
-    execution.batch = False  # a single run of its own, so that Prefect's UI shows it
-    execution.flow_run_id = None
-    execution.completed_at = None
-    execution.cancel_requested_at = None
-    execution.error_message = execution.error_code = ""
-    execution.attempt = execution.lost_count = 0
-    await session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": WORK_CHANNEL})
+    if input is not None:
+        if not from_start:
+            raise RefusedError("input: only a retry with `from_start` can have another one", "input")
+        input = checked_input(execution.kind, input)
+    await retrying.retry(
+        session,
+        execution,
+        asked_by=asked_by,
+        reason=reason,
+        from_step=from_step,
+        from_start=from_start,
+        input=input,
+    )
     return execution
 
 
-async def cancel(session: AsyncSession, execution_id: UUID) -> Execution:
+@dataclass(frozen=True, slots=True)
+class Redriven:
+    """Executions that are tried again, and how many dead letters of those that were meant are left."""
+
+    executions: Sequence[UUID]
+    left: int
+
+
+async def redrive(session: AsyncSession, letters: Letters, *, asked_by: str) -> Redriven:
+    """Try the executions of open dead letters again, the oldest first, at most `REDRIVEN_AT_ONCE`.
+
+    Those of a workflow that was deleted cannot be tried again, and are not counted.
+    """
+    ids = await lock_redrivable(session, letters, REDRIVEN_AT_ONCE)
+    for id_ in ids:
+        await retry(session, id_, asked_by=asked_by, reason="redriven")
+    return Redriven(ids, await count_redrivable(session, letters))
+
+
+async def redrive_one(session: AsyncSession, execution_id: UUID, *, asked_by: str) -> Execution:
+    """Try the execution of a dead letter again.
+
+    Raises:
+        NotFoundError: it is no dead letter.
+        ConflictError: it is tried again already, or its workflow was deleted.
+    """
+    await require_letter(session, execution_id)
+    return await retry(session, execution_id, asked_by=asked_by, reason="redriven")
+
+
+async def cancel(session: AsyncSession, execution_id: UUID, settings: Settings) -> Execution:
     """End an execution that waits, or ask the engine to stop one that runs.
 
     A flow run that was made for a waiting one and has not begun finds nothing to do.
@@ -148,10 +206,21 @@ async def cancel(session: AsyncSession, execution_id: UUID) -> Execution:
     execution = await lock_execution(session, execution_id)
     if execution.status in FINAL:
         raise ConflictError(f"Execution {execution_id} is {execution.status}; nothing is left to cancel.")
+    below = [await lock_execution(session, id_) for id_ in await children.descendants(session, [execution_id])]
+    for one in (execution, *below):
+        if one.status not in FINAL:
+            await _cancel(session, one)
+    await session.flush()
+    await executions_ended(session, settings, [one.id for one in (execution, *below) if one.status in FINAL])
+    return execution
+
+
+async def _cancel(session: AsyncSession, execution: Execution) -> None:
     if execution.status == Status.RUNNING:
         execution.cancel_requested_at = execution.cancel_requested_at or utc_now()
-    else:
-        execution.status = Status.CANCELLED
-        execution.completed_at = utc_now()
-        execution.error_message = "cancelled by request"
-    return execution
+        return
+    execution.status = Status.CANCELLED
+    execution.completed_at = utc_now()
+    execution.error_message = "cancelled by request"
+    await waits.cancel_all(session, [execution.id])
+    await waits.close_steps(session, execution.id)

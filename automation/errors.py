@@ -16,10 +16,16 @@
         ├── FileSystemError      a file could not be read or written    2 × 120 s
         ├── UnknownError         anything that is not mapped below      3 × 60 s
         ├── StepTimeoutError     a step ran longer than its limit       3 × 60 s
+        ├── HardTimeoutError     …and did not even stop; it was killed  3 × 60 s
+        ├── WorkflowTimeoutError all steps together ran too long        never retried
         ├── WorkerLostError      the process that ran it is gone        3 × at once
+        ├── WaitTimeoutError     what a step waited for did not come    never retried
+        ├── ChildFailedError     the workflow that a step runs failed   never retried
+        ├── RejectedError        somebody said no to an approval        never retried
         └── CancelledError       somebody asked for it                  never retried
 
-The figures are those of the platform's retry table (`RETRY_CONFIG` in the module's description).
+The figures are those of the platform's retry table (`RETRY_CONFIG` in the module's description); the setting
+AUTOMATION_RETRY_CONFIG, a workflow's or a step's `config.retry` change them.
 """
 
 from dataclasses import dataclass
@@ -85,14 +91,34 @@ class TooLargeError(RefusedError):
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often, and after how long, a failed execution runs again."""
+    """How often, and after how long, a failed execution runs again.
+
+    Attributes:
+        max_retries: tries after the first.
+        backoff: seconds before the first retry.
+        factor: what each further wait is multiplied by; 1 keeps them equal.
+        jitter: part of the wait by which it may be longer or shorter, so that many do not come back at once.
+    """
 
     max_retries: int
-    delay: timedelta = timedelta(0)
+    backoff: float = 0.0
+    factor: float = 1.0
+    jitter: float = 0.0
 
-    def delay_before(self, retry: int) -> timedelta | None:
-        """The wait before retry number `retry` (1 is the first), or None when none is left."""
-        return self.delay if retry <= self.max_retries else None
+    def delay_before(self, retry: int, chance: float = 0.5) -> timedelta | None:
+        """The wait before retry number `retry` (1 is the first), or None when none is left.
+
+        Args:
+            chance: 0 to 1, drawn by the caller; 0.5 is the middle.
+        """
+        if retry > self.max_retries:
+            return None
+        seconds = min(self.backoff * self.factor ** min(retry - 1, 64), LONGEST_BACKOFF)
+        return timedelta(seconds=seconds * (1 + self.jitter * (2 * chance - 1)))
+
+
+LONGEST_BACKOFF = 86_400.0
+"""Seconds that a growing wait, or one that a neighbour asks for, is cut to."""
 
 
 class StepError(AutomationError):
@@ -104,7 +130,7 @@ class StepError(AutomationError):
     """
 
     code: ClassVar[str] = "UNKNOWN_ERROR"
-    policy: ClassVar[RetryPolicy] = RetryPolicy(3, timedelta(seconds=60))
+    policy: ClassVar[RetryPolicy] = RetryPolicy(3, 60)
     retry_at_once: ClassVar[bool] = False
     retry_after: float | None = None
 
@@ -124,7 +150,7 @@ class DatabaseError(StepError):
     """PostgreSQL refused a statement or went away."""
 
     code = "DATABASE_ERROR"
-    policy = RetryPolicy(3, timedelta(seconds=60))
+    policy = RetryPolicy(3, 60)
     retry_at_once = True
 
 
@@ -132,7 +158,7 @@ class NetworkError(StepError):
     """A neighbour could not be reached, or did not answer as agreed."""
 
     code = "NETWORK_ERROR"
-    policy = RetryPolicy(5, timedelta(seconds=30))
+    policy = RetryPolicy(5, 30)
     retry_at_once = True
 
     def __init__(self, message: str = "", retry_after: float | None = None) -> None:
@@ -144,18 +170,54 @@ class FileSystemError(StepError):
     """A file could not be read or written."""
 
     code = "FILE_SYSTEM_ERROR"
-    policy = RetryPolicy(2, timedelta(seconds=120))
+    policy = RetryPolicy(2, 120)
     retry_at_once = True
 
 
 class UnknownError(StepError):
     """An error that no line of the table below maps to a class."""
 
+    code = "UNKNOWN_ERROR"
+
 
 class StepTimeoutError(StepError):
     """A step ran longer than its limit."""
 
     code = "TIMEOUT_ERROR"
+
+
+class HardTimeoutError(StepError):
+    """A step did not stop at its limit, and its process was killed."""
+
+    code = "HARD_TIMEOUT"
+
+
+class WorkflowTimeoutError(StepError):
+    """All steps of an execution together ran longer than WORKFLOW_TIMEOUT."""
+
+    code = "WORKFLOW_TIMEOUT"
+    policy = RetryPolicy(0)
+
+
+class WaitTimeoutError(StepError):
+    """What a step waited for did not come in time."""
+
+    code = "WAIT_TIMEOUT"
+    policy = RetryPolicy(0)
+
+
+class RejectedError(StepError):
+    """Somebody said no to an approval."""
+
+    code = "REJECTED"
+    policy = RetryPolicy(0)
+
+
+class ChildFailedError(StepError):
+    """The execution that a step had started and waited for failed, or was cancelled."""
+
+    code = "CHILD_FAILED"
+    policy = RetryPolicy(0)
 
 
 class WorkerLostError(StepError):
@@ -193,7 +255,7 @@ def as_step_error(error: BaseException) -> StepError:
     return UnknownError(f"{type(error).__name__}: {error}")
 
 
-def policy_of(code: str) -> RetryPolicy:
-    """The retry policy of a stored error code such as `NETWORK_ERROR`."""
-    classes = {sub.code: sub for sub in StepError.__subclasses__()}
-    return classes.get(code, UnknownError).policy
+def codes() -> dict[str, type[StepError]]:
+    """The class of each stored error code, such as `NETWORK_ERROR`."""
+    known: list[type[StepError]] = StepError.__subclasses__()
+    return {sub.code: sub for sub in known}

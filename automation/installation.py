@@ -2,6 +2,7 @@
 
 home/api.key                    the API's bearer key          made at the first start, mode 0600
 home/studio-webhook.secret      Studio signs with it          likewise
+home/studio-callback.secret     we sign with it for Studio    likewise
 home/postgres/                  the embedded database
 home/prefect/                   PREFECT_HOME
 home/runtime/                   generated apps
@@ -27,10 +28,12 @@ from automation.settings import Settings
 
 API_KEY_FILE = "api.key"
 WEBHOOK_SECRET_FILE = "studio-webhook.secret"  # noqa: S105 (a file's name)
+CALLBACK_SECRET_FILE = "studio-callback.secret"  # noqa: S105
 
 _SECRET = {
     "AUTOMATION_API_KEY",
     "AUTOMATION_STUDIO_WEBHOOK_SECRET",
+    "AUTOMATION_STUDIO_CALLBACK_SECRET",
     "AUTOMATION_DATABASE_URL",
     "AUTOMATION_PREFECT_DATABASE_URL",
 }
@@ -58,6 +61,7 @@ class Installation:
     prefect_api_url: str
     api_key: str = field(repr=False)
     studio_webhook_secret: str = field(repr=False)
+    studio_callback_secret: str = field(repr=False)
 
     @property
     def logs(self) -> Path:
@@ -103,6 +107,8 @@ def prepare(settings: Settings) -> Installation:
         api_key=_given(settings.api_key) or _kept(home / API_KEY_FILE, _new_key),
         studio_webhook_secret=_given(settings.studio_webhook_secret)
         or _kept(home / WEBHOOK_SECRET_FILE, _new_webhook_secret),
+        studio_callback_secret=_given(settings.studio_callback_secret)
+        or _kept(home / CALLBACK_SECRET_FILE, _new_webhook_secret),
     )
 
 
@@ -114,6 +120,7 @@ def environment(installation: Installation) -> dict[str, str]:
         "AUTOMATION_DATABASE_URL": installation.database_url,
         "AUTOMATION_API_KEY": installation.api_key,
         "AUTOMATION_STUDIO_WEBHOOK_SECRET": installation.studio_webhook_secret,
+        "AUTOMATION_STUDIO_CALLBACK_SECRET": installation.studio_callback_secret,
         "AUTOMATION_HOST": settings.host,
         "AUTOMATION_API_PORT": str(settings.api_port),
         "AUTOMATION_PREFECT_PORT": str(settings.prefect_port),
@@ -166,6 +173,7 @@ def exports(installation: Installation) -> str:
     written = {
         "AUTOMATION_API_KEY": _read_by_shell(installation.home / API_KEY_FILE),
         "AUTOMATION_STUDIO_WEBHOOK_SECRET": _read_by_shell(installation.home / WEBHOOK_SECRET_FILE),
+        "AUTOMATION_STUDIO_CALLBACK_SECRET": _read_by_shell(installation.home / CALLBACK_SECRET_FILE),
     }
     if installation.settings.prefect_database_url:
         written["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = (

@@ -13,7 +13,9 @@ import uvicorn
 from prefect.client.orchestration import get_client
 
 from automation.api.app import create_app
+from automation.api.executions import shown
 from automation.api.services import Services
+from automation.callback.loop import Callback
 from automation.clock import Clock
 from automation.collector import spare_collector
 from automation.database import Database
@@ -21,8 +23,10 @@ from automation.dispatcher import Dispatcher
 from automation.errors import SettingError
 from automation.intake.telling import Teller
 from automation.mirror import Mirror
+from automation.outbox import Alerts, Outbox
 from automation.schedules import Schedules
 from automation.settings import Settings
+from automation.waits import Waits
 from automation.watch import Watcher
 
 log = logging.getLogger(__name__)
@@ -35,7 +39,7 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     Raises:
-        SettingError: AUTOMATION_DATABASE_URL is not set.
+        SettingError: AUTOMATION_DATABASE_URL is not set, or Studio is to be told and nothing to sign with is.
     """
     # Prefect has set up the root logger when it was imported; ours says what the service does
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
@@ -48,6 +52,7 @@ def run(settings: Settings) -> None:
 
 async def _serve(settings: Settings, url: str) -> None:
     database = Database(url, pool_size=10)
+    callback = Callback(database, settings, shown) if settings.studio_callback_url else None
     async with get_client() as prefect:
         teller = Teller(settings.decision_events_per_second)
         services = Services(settings=settings, database=database, prefect=prefect, teller=teller)
@@ -68,9 +73,15 @@ async def _serve(settings: Settings, url: str) -> None:
         background = [
             asyncio.create_task(_forever("clock", Clock(database, settings, services.announcer).run)),
             asyncio.create_task(_forever("dispatcher", Dispatcher(database, prefect, settings).run)),
+            asyncio.create_task(_forever("waits", Waits(database).run)),
             asyncio.create_task(_forever("mirror", Mirror(database, prefect, settings).run)),
+            asyncio.create_task(_forever("outbox", Outbox(database, settings).run)),
             asyncio.create_task(_forever("schedules", Schedules(database, prefect, settings).run)),
         ]
+        if callback:
+            background.append(asyncio.create_task(_forever("callback", callback.run)))
+        if settings.admin_notify_urls:
+            background.append(asyncio.create_task(_forever("alerts", Alerts(database, settings).run)))
         if settings.watch_roots:
             watcher = Watcher(database, settings, services.announcer)
             background.append(asyncio.create_task(_forever("file watcher", watcher.run)))

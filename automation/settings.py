@@ -18,9 +18,13 @@ from sqlalchemy.exc import ArgumentError
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from automation.addresses import parse_allowed
-from automation.errors import SettingError
+from automation.errors import RefusedError, SettingError
+from automation.retries import Rule, parse_rules
 
-_SECRET = {"database_url", "prefect_database_url", "api_key", "studio_webhook_secret", "smtp_url", "notify_urls"}
+_SECRET = {
+    "database_url", "prefect_database_url", "api_key", "studio_webhook_secret", "studio_callback_secret",
+    "neighbour_key", "smtp_url", "notify_urls", "admin_notify_urls", "RUNTIME_URL", "INSIGHTS_URL", "FOUNDATION_URL",
+}  # fmt: skip
 
 WORK_POOL = "automation"
 """Name of the Prefect work pool; `prefect worker start --pool automation` serves it."""
@@ -69,6 +73,27 @@ class Settings(BaseSettings):
     """Seconds for which the old secret of a webhook trigger stays valid beside a new one; Stripe gives up to a
     day, too."""
 
+    # --- what Studio is told ----------------------------------------------------------------------------
+    studio_callback_url: str | None = None
+    """Where Studio wants to be told, by signed webhooks, of executions that ended and of workflows that are ready;
+    None tells nobody. An operator's own word, so that it may lead into our network."""
+
+    studio_callback_secret: SecretStr | None = None
+    """Standard Webhooks secret (`whsec_…`) that these are signed with; made in `home` like the key."""
+
+    # --- neighbours -------------------------------------------------------------------------------------
+    runtime_url: str | None = Field(None, validation_alias="RUNTIME_URL")
+    """Where pages and releases go (docs/services.md says how); None: folders below `home`."""
+
+    insights_url: str | None = Field(None, validation_alias="INSIGHTS_URL")
+    """Where activities go; None: the table `activities`."""
+
+    foundation_url: str | None = Field(None, validation_alias="FOUNDATION_URL")
+    """Who tells people; None: we do, by `smtp_url` and `notify_urls`."""
+
+    neighbour_key: SecretStr | None = None
+    """Bearer key that these three are asked with."""
+
     # --- executions -------------------------------------------------------------------------------------
     max_concurrent_workflows: PositiveInt = Field(10, validation_alias="MAX_CONCURRENT_WORKFLOWS")
     """Flow runs that may run at once in the work pool; the platform's own default."""
@@ -101,6 +126,10 @@ class Settings(BaseSettings):
     step_hard_time_limit: Seconds = 600
     """Seconds that one step of a flow run may take over all its executions; then its process is killed. The old
     CELERY_TASK_TIME_LIMIT."""
+
+    retry_config: dict[str, Rule] = {}
+    """How often and when a failed execution is tried again, by class of error: JSON in the platform's shape
+    (`{"NETWORK_ERROR": {"max_retries": 5, "backoff": 30}}`); what it does not name keeps its default."""
 
     # --- worker -----------------------------------------------------------------------------------------
     worker_concurrency: PositiveInt = 4
@@ -170,15 +199,28 @@ class Settings(BaseSettings):
     notify_urls: Annotated[tuple[str, ...], NoDecode] = ()
     """Apprise URLs, separated by blanks, that get every notification beside the e-mail."""
 
+    admin_notify_urls: Annotated[tuple[str, ...], NoDecode] = ()
+    """Apprise URLs, separated by blanks, of those who are to know at once what the engine cannot mend itself."""
+
+    admin_notify_cooldown: float = Field(900, ge=0, allow_inf_nan=False)
+    """Seconds between two such messages about the same thing, however often it happens: four an hour."""
+
     language: str = "fr"
     """Language of what end users read (generated pages, e-mails): the platform's own, French; or `en`."""
 
-    @field_validator("notify_urls", mode="before")
+    @field_validator("runtime_url", "insights_url", "foundation_url")
+    @classmethod
+    def _neighbour(cls, value: str | None) -> str | None:
+        if value and not _is_http(value):
+            raise ValueError("expected http://host[:port][/path] or https://…, without query and credentials")
+        return value.rstrip("/") if value else None
+
+    @field_validator("notify_urls", "admin_notify_urls", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value
 
-    @field_validator("notify_urls")
+    @field_validator("notify_urls", "admin_notify_urls")
     @classmethod
     def _have_schemes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all("://" in url for url in value):
@@ -209,6 +251,14 @@ class Settings(BaseSettings):
             raise ValueError(f"expected absolute folders, separated by {os.pathsep!r}")
         return value
 
+    @field_validator("retry_config", mode="before")
+    @classmethod
+    def _retry_rules(cls, value: object) -> object:
+        try:
+            return parse_rules(value, "rules")
+        except RefusedError as error:
+            raise ValueError(str(error).removeprefix("rules.")) from None
+
     @field_validator("smtp_url")
     @classmethod
     def _mail_server(cls, value: SecretStr | None) -> SecretStr | None:
@@ -216,7 +266,14 @@ class Settings(BaseSettings):
             raise ValueError("expected smtp://[user:password@]host[:port] or smtps://…")
         return value
 
-    @field_validator("studio_webhook_secret")
+    @field_validator("studio_callback_url")
+    @classmethod
+    def _callback(cls, value: str | None) -> str | None:
+        if value and not _is_http(value):
+            raise ValueError("expected http://host[:port][/path] or https://…, without query and credentials")
+        return value or None
+
+    @field_validator("studio_webhook_secret", "studio_callback_secret")
     @classmethod
     def _webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
         try:
@@ -265,6 +322,16 @@ def _is_postgresql(url: str) -> bool:
     except (ArgumentError, ValueError):
         return False
     return url.startswith(("postgresql://", "postgres://")) and (port is None or 0 < port < 65536)
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # a port that is no number, a host that is no host
+        return False
+    plain = parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+    return plain and not (parts.query or parts.fragment or parts.username or parts.password)
 
 
 def _is_mail_server(url: str) -> bool:

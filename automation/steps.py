@@ -13,12 +13,13 @@ by Prefect (under two seconds, only for items without an outcome); what still fa
 """
 
 import asyncio
+import inspect
 import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 from uuid import UUID
 
 from prefect import Task
@@ -30,7 +31,7 @@ from pydantic import ValidationError as PydanticError
 
 from automation.database import Database
 from automation.errors import CancelledError, StepError, StepTimeoutError, ValidationError, as_step_error
-from automation.models import Base, Json, utc_now
+from automation.models import Base, Json, Owed, utc_now
 from automation.settings import Settings
 
 LANES = 16
@@ -73,6 +74,27 @@ def one_line(text: str) -> str:
     return _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A step's answer when it has to wait: it holds no worker meanwhile, and completes when the wait is resolved.
+
+    Attributes:
+        until: when a time has come, or when waiting for anything else is over; None waits for ever.
+        on_timeout: whether the step then fails, or completes with `{"timed_out": true}`.
+        event_type, conditions: which event of the project is waited for.
+        workflow_id, input: the workflow whose execution is started, and waited for.
+    """
+
+    kind: Literal["time", "event", "approval", "execution"]
+    until: datetime | None = None
+    on_timeout: Literal["fail", "continue"] = "fail"
+    message: str = ""
+    event_type: str = ""
+    conditions: Json = field(default_factory=dict)
+    workflow_id: UUID | None = None
+    input: Json = field(default_factory=dict)
+
+
 class StepContext:
     """What a step may know and do.
 
@@ -81,11 +103,32 @@ class StepContext:
         occurred_at: when that happened by the sender's clock, UTC.
         results: the results of the steps that are completed, by identifier.
         database: our tables, for steps that read them; rows to *write* go through `add`.
+        depth: how many executions are above this one.
+        is_required: whether the workflow fails with this step. If not, an effect may be owed (`owe`).
     """
 
     __slots__ = (
-        "attempt", "database", "event_type", "execution_id", "identifier", "lines", "occurred_at", "project",
-        "results", "rows", "settings", "trigger_data", "trigger_type", "workflow_id", "workflow_name",
+        "attempt",
+        "database",
+        "depth",
+        "event_type",
+        "execution_id",
+        "fraction",
+        "generation",
+        "identifier",
+        "is_required",
+        "lines",
+        "occurred_at",
+        "order",
+        "progress_message",
+        "project",
+        "results",
+        "rows",
+        "settings",
+        "trigger_data",
+        "trigger_type",
+        "workflow_id",
+        "workflow_name",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +147,10 @@ class StepContext:
         attempt: int,
         settings: Settings,
         database: Database,
+        is_required: bool = True,
+        depth: int = 0,
+        generation: int = 0,
+        order: int = 0,
     ) -> None:
         self.execution_id = execution_id
         self.workflow_id = workflow_id
@@ -118,17 +165,56 @@ class StepContext:
         self.attempt = attempt
         self.settings = settings
         self.database = database
+        self.is_required = is_required
+        self.depth = depth
+        self.generation = generation
+        self.order = order
         self.rows: list[Base] = []
         self.lines: list[LogLine] = []
+        self.fraction: float | None = None
+        self.progress_message = ""
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every try of this step in this execution: an effect made under it happens once."""
-        return f"{self.execution_id}:{self.identifier}"
+        """The same for every try of this step in this execution: an effect made under it happens once.
+
+        Only when somebody has a completed step run anew (`from_step`, `from_start`), it is another.
+        """
+        again = f":{self.generation}" if self.generation else ""
+        return f"{self.execution_id}:{self.identifier}{again}"
+
+    def for_item(self, identifier: str) -> "StepContext":
+        """The same for one of several items of this step, with a record of its own."""
+        taken = {name: getattr(self, name) for name in _GIVEN}
+        return StepContext(**taken | {"identifier": identifier})
 
     def add(self, row: Base) -> None:
         """Write `row` in the transaction that records this step's outcome: both are there, or neither."""
         self.rows.append(row)
+
+    def owe(self, neighbour: str, request: Json, reason: str, key: str = "") -> None:
+        """Leave an effect to the outbox, which has it at `neighbour` when that can be reached again.
+
+        It is owed if this step's outcome is recorded, and says so by `"owed": true` in its result.
+
+        Args:
+            request: what is to be had there, for `automation.outbox.deliver`.
+            reason: why it was not to be had now.
+            key: the effect's idempotency key, the one under which it was tried; by default the step's.
+        """
+        reason = one_line(reason)
+        self.log(f"Owed to {neighbour} until it can be reached: {reason}", "WARNING")
+        self.add(
+            Owed(
+                idempotency_key=key or self.idempotency_key,
+                neighbour=neighbour,
+                execution_id=self.execution_id,
+                project_id=self.project.id or None,
+                step=self.identifier,
+                request=request,
+                last_error=reason,
+            )
+        )
 
     def log(self, message: str, level: str = "INFO", **details: Any) -> None:
         """Add a line to the execution's log (levels DEBUG, INFO, WARNING, ERROR, CRITICAL)."""
@@ -136,13 +222,22 @@ class StepContext:
             raise ValueError(f"{level!r} is no log level; use {', '.join(_LEVELS)}.")
         self.lines.append(LogLine(level, one_line(message), utc_now(), self.identifier, details=details))
 
+    async def progress(self, fraction: float, message: str = "") -> None:
+        """Say how far the step has come: 0 to 1, and in words. Shown within a second or so, while it runs."""
+        self.fraction = min(1.0, max(0.0, fraction))
+        self.progress_message = one_line(message)[:500]
+        await asyncio.sleep(0)
 
-StepFunction = Callable[[StepContext, Any], Awaitable[Result]]
+
+_GIVEN = tuple(name for name in inspect.signature(StepContext).parameters)
+
+StepFunction = Callable[[StepContext, Any], Awaitable[Result | Waiting]]
+RollbackFunction = Callable[[StepContext, Any], Awaitable[Result]]
 
 
 @dataclass(slots=True)
 class StepItem:
-    """One execution's part in a step: its input, and afterwards exactly one of `result` and `error`.
+    """One execution's part in a step: its input, and afterwards exactly one of `result`, `waiting` and `error`.
 
     `config` may be made when the step runs, of what is known then; what that raises is the step's error.
     """
@@ -153,15 +248,18 @@ class StepItem:
     started_at: datetime | None = None
     duration_ms: float = 0.0
     result: Result | None = None
+    waiting: Waiting | None = None
     error: StepError | None = None
     task_run_id: UUID | None = None
-    _work: asyncio.Task[Result] | None = None
+    _work: asyncio.Task[Result | Waiting] | None = None
     _cancelled: str = ""
 
     @property
     def is_open(self) -> bool:
         """Whether it is to be run (again): no outcome yet, or one that may have been a blip."""
-        return self.result is None and (self.error is None or self.error.retry_at_once)
+        if self.result is not None or self.waiting is not None:
+            return False
+        return self.error is None or (self.error.retry_at_once and self.error.retry_after is None)
 
     def cancel(self, reason: str) -> None:
         """Stop this item's step, and only it: cancelling Prefect's own task would record a crash."""
@@ -182,7 +280,11 @@ class StepItem:
             config = step_type.parse(self.config() if callable(self.config) else self.config)
             async with asyncio.timeout(self.soft_limit) as limit:
                 self._work = asyncio.ensure_future(step_type.function(context, config))
-                self.result = await self._work
+                answer = await self._work
+            if isinstance(answer, Waiting):
+                self.waiting = answer
+            else:
+                self.result = answer
         except asyncio.CancelledError:
             if not self._cancelled:
                 raise
@@ -217,7 +319,11 @@ class StepType:
     function: StepFunction
     config_model: type[StepConfig]
     task: Task[[StepBatch], Coroutine[Any, Any, None]]
-    rollback: StepFunction | None = None
+    rollback: RollbackFunction | None = None
+    waits: bool = False
+    """Whether it may have to wait: then it runs in a single run, which Prefect can suspend."""
+    unrendered: frozenset[str] = frozenset()
+    """Keys of its config whose templates are its own to render."""
 
     def parse(self, config: Json) -> StepConfig:
         """`config` as this type's model.
@@ -239,7 +345,9 @@ def step(
     retry_delay_seconds: Sequence[float] = (0.2, 1.0),
     retry_jitter_factor: float = 0.5,
     tags: Sequence[str] = (),
-    rollback: StepFunction | None = None,
+    rollback: RollbackFunction | None = None,
+    waits: bool = False,
+    unrendered: Sequence[str] = (),
 ) -> Callable[[StepFunction], StepType]:
     """Make a step type of an async function `(step: StepContext, config: SomeConfig) -> dict`.
 
@@ -248,7 +356,10 @@ def step(
         retries, retry_delay_seconds, retry_jitter_factor: Prefect's repetition in place, for blips only.
         tags: Prefect's task tags that carry a concurrency limit (deployments/pool.py). Each costs two calls
             to Prefect's server whenever the step runs, limit or not: give none for decoration.
-        rollback: undoes the step's effect when a later step fails for good.
+        rollback: undoes the step's effect when a later step fails for good; `step.results[step.identifier]` is
+            what the step had answered.
+        waits: it may answer `Waiting`.
+        unrendered: keys of its config whose templates are its own to render.
     """
 
     def make(function: StepFunction) -> StepType:
@@ -269,7 +380,7 @@ def step(
             cache_policy=NO_CACHE,
             persist_result=False,
         )
-        step_type = StepType(name, function, config_model, task, rollback)
+        step_type = StepType(name, function, config_model, task, rollback, waits, frozenset(unrendered))
         return step_type
 
     return make
@@ -294,7 +405,7 @@ async def _run_batch(step_type: StepType, batch: StepBatch) -> None:
     await asyncio.gather(*(lane() for _ in range(min(LANES, len(batch.items)))))
     _tell_prefect(batch, told)
     failed = [item.error for item in batch.items if item.error]
-    if not last_try and any(error.retry_at_once for error in failed):
+    if not last_try and any(item.is_open for item in batch.items):
         raise BlipError(f"{step_type.name}: {failed[0]}")
     if failed and len(batch.items) == 1:
         raise failed[0]  # Prefect's task run fails too; in a batch run the artifact tells

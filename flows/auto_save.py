@@ -23,7 +23,8 @@ AUTO_SAVE = WorkflowDefinition(
     steps=(
         StepDefinition(validate_page, {"validate_json": True, "check_components": True}),
         StepDefinition(save_to_runtime, {"update_files": True, "backup_previous": True}),
-        StepDefinition(log_activity, {"track_changes": True, "save_metrics": True}),
+        # a page is saved whether or not Insights can be told of it
+        StepDefinition(log_activity, {"track_changes": True, "save_metrics": True}, is_required=False),
     ),
 )
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import orjson
 
-from automation.models import Activity, Json
+from automation.insights.activities import record
+from automation.models import Json
 from automation.steps import Result, StepConfig, StepContext, step
 
 
@@ -17,14 +18,18 @@ class LogActivityConfig(StepConfig):
 
 @step("LOG_ACTIVITY")
 async def log_activity(step: StepContext, config: LogActivityConfig) -> Result:
-    """Write one row to `activities`: who saved which page, and what changed between the two versions.
+    """Tell Insights who saved which page, and what changed between the two versions.
 
-    Once: the row is unique by the step's idempotency key and commits with the step's outcome. A save that
-    wrote nothing, because a newer version was there, leaves no activity.
+    Once, by the step's idempotency key. Without INSIGHTS_URL it is a row of `activities`, which commits with the
+    step's outcome. A save that wrote nothing, because a newer version was there, leaves no activity.
 
     Returns:
-        {"logged": true, "changes": {"added": ids, …}, "metrics": {"bytes": n, "components": n}}, or
-        {"logged": false, "reason"}
+        {"logged": true, "changes": {"added": ids, …}, "metrics": {"bytes": n, "components": n}}, with
+        "owed": true if Insights is to be told later; or {"logged": false, "reason"}
+
+    Raises:
+        NetworkError: Insights is away and the step is required.
+        ValidationError: Insights refused.
     """
     saved = step.results.get("save-to-runtime")
     if saved is not None and not saved.get("saved", True):
@@ -35,19 +40,16 @@ async def log_activity(step: StepContext, config: LogActivityConfig) -> Result:
     document = page.get("config")
     changes = _object((saved or {}).get("changes")) if config.track_changes else {}
     metrics = page_metrics(document) if config.save_metrics and isinstance(document, dict) else {}
-    step.add(
-        Activity(
-            idempotency_key=step.idempotency_key,
-            project_id=step.project.id,
-            execution_id=step.execution_id,
-            user_id=str(step.trigger_data.get("user_id") or "")[:128],
-            type=step.event_type or step.trigger_type,
-            page_id=str(page.get("id") or "")[:128],
-            changes=changes,
-            metrics=metrics,
-        )
+    told = await record(
+        step,
+        step.event_type or step.trigger_type,
+        user_id=str(step.trigger_data.get("user_id") or "")[:128],
+        page_id=str(page.get("id") or "")[:128],
+        changes=changes,
+        metrics=metrics,
     )
-    return {"logged": True, "changes": changes, "metrics": metrics}
+    result: Result = {"logged": True, "changes": changes, "metrics": metrics}
+    return result if told else result | {"owed": True}
 
 
 def page_metrics(document: Json) -> dict[str, int]:

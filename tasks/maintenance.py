@@ -33,14 +33,14 @@ class OptimizeDatabaseConfig(StepConfig):
 
 @step("CLEAN_OLD_EXECUTIONS")
 async def clean_old_executions(step: StepContext, config: CleanOldExecutionsConfig) -> Result:
-    """Delete ended executions, events, activities, flow runs and backups of deleted pages that are too old.
+    """Delete what is too old: ended executions, events, activities, deliveries, the outbox, alerts, flow runs, backups.
 
     In batches, each a short transaction; nothing unfinished is deleted, whatever its age. Stopped at any
     point and run again, it goes on with what is left; the counts are those of the last try.
 
     Returns:
-        {"executions": n, "flow_runs": n, "events": n, "activities": n, "prefect_flow_runs": n,
-        "page_backups": {"files": n, "bytes": n}}
+        {"executions": n, "flow_runs": n, "events": n, "activities": n, "deliveries": n, "outbox": n, "alerts": n,
+        "prefect_flow_runs": n, "page_backups": {"files": n, "bytes": n}}
     """
     before = utc_now() - timedelta(days=config.older_than_days)
     rows = await maintenance.delete_rows(step.database, before)

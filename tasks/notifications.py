@@ -1,15 +1,19 @@
 """Steps that tell people, through Foundation."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
 from urllib.parse import quote
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
+from automation import neighbours
 from automation.errors import ValidationError
 from automation.foundation.mail import is_address
 from automation.foundation.notify import Channel, Notice, channels, notify
 from automation.foundation.texts import text
+from automation.insights.activities import record
 from automation.models import Activity
 from automation.runtime.releases import PRODUCTION
 from automation.steps import Result, StepConfig, StepContext, step
@@ -30,13 +34,13 @@ async def notify_user(step: StepContext, config: NotifyUserConfig) -> Result:
     out; only a process that dies between the two repeats it, under the same Message-ID.
 
     Returns:
-        {"delivered": [channel], "status": "published", "version", "environment"}; `delivered` is empty and
-        `reason` says why when there is no channel, or when a newer release was live already and nobody
-        needs to know; the status is left out without `update_status`.
+        {"delivered": [channel], "status": "published", "version", "environment"}, with "owed": true if somebody
+        is to be told later; `delivered` is empty and `reason` says why when there is no channel, or when a
+        newer release was live already and nobody needs to know; the status is left out without `update_status`.
 
     Raises:
-        ValidationError: no step before this one deployed a release.
-        NetworkError: a channel failed; the others have been told.
+        ValidationError: no step before this one deployed a release, or Foundation or Insights refused.
+        NetworkError: a channel failed, or Insights, and the step is required; the others have been told.
     """
     release = step.results.get("deploy-to-runtime")
     if not release or "version" not in release:
@@ -49,17 +53,11 @@ async def notify_user(step: StepContext, config: NotifyUserConfig) -> Result:
         status = {
             "status": "published", "version": release["version"], "environment": release["environment"]
         }  # fmt: skip
-        step.add(
-            Activity(
-                idempotency_key=step.idempotency_key,
-                project_id=step.project.id,
-                execution_id=step.execution_id,
-                type="project.status",
-                changes=status,
-            )
-        )
         result |= status
-    reached = channels(step.settings, _owner(step) if config.send_email else "")
+        if not await record(step, "project.status", changes=status):
+            result["owed"] = True
+    notice = _notice(step, release, config)
+    reached = channels(step.settings, notice.to)
     if not reached:
         result["reason"] = "no channel is configured"
         step.log(
@@ -67,13 +65,19 @@ async def notify_user(step: StepContext, config: NotifyUserConfig) -> Result:
             "owner, AUTOMATION_NOTIFY_URLS tells any service that Apprise knows."
         )
         return result
+    told = [channel.name for channel in reached]
 
-    async def delivered(channel: Channel) -> None:
+    async def tell(channel: Channel) -> None:
+        send = partial(channel.deliver, notice)
+        if not await neighbours.have(step, channel.key, send, asdict(notice), _key(step, channel)):
+            told.remove(channel.name)
+            result["owed"] = True
+            return
         await _remember(step, channel)
         step.log(f"Told by {channel.name} that version {release['version']} is live.")
 
-    await notify(await _untold(step, reached), _notice(step, release), delivered)
-    result["delivered"] = [channel.name for channel in reached]
+    await notify(await _untold(step, reached), tell)
+    result["delivered"] = told
     return result
 
 
@@ -86,7 +90,7 @@ def _owner(step: StepContext) -> str:
     return address
 
 
-def _notice(step: StepContext, release: Result) -> Notice:
+def _notice(step: StepContext, release: Result, config: NotifyUserConfig) -> Notice:
     action = step.results.get("verify-release", {}).get("action", "")
     environment = str(release["environment"])
     path = f"/{quote(step.project.id, safe='')}/"
@@ -98,7 +102,14 @@ def _notice(step: StepContext, release: Result) -> Notice:
         environment=environment,
         path=path if environment == PRODUCTION else f"{path}@{quote(environment, safe='')}/",
     )
-    return Notice(subject, body, step.idempotency_key)
+    return Notice(
+        subject,
+        body,
+        step.idempotency_key,
+        to=_owner(step) if config.send_email else "",
+        person_id=step.project.owner_id if config.send_email else "",
+        project_id=step.project.id,
+    )
 
 
 def _key(step: StepContext, channel: Channel) -> str:

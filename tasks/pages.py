@@ -1,11 +1,13 @@
 """Steps on the pages of a project: check them, save them, compile them."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 from automation.errors import ValidationError
 from automation.models import Json, utc_now
-from automation.runtime import builds, store
+from automation.neighbours import path
+from automation.runtime import builds, remote, store
 from automation.runtime.diff import page_changes
 from automation.runtime.documents import Page, check_page, load_page
 from automation.runtime.render.page import render_page
@@ -44,15 +46,16 @@ async def validate_page(step: StepContext, config: ValidatePageConfig) -> Result
 
     Raises:
         ValidationError: a page is wrong; the text names page, component and field.
+        NetworkError: the pages are at RUNTIME_URL, and Runtime is away.
     """
-    return await asyncio.to_thread(_validate, step, config)
-
-
-def _validate(step: StepContext, config: ValidatePageConfig) -> Result:
-    page = step.trigger_data.get("page")
     if step.event_type == "page.deleted":
         return {"valid_pages": 0, "errors": []}
-    pages = [page] if page is not None else store.list_pages(step.settings.runtime_root, project_of(step))
+    page = step.trigger_data.get("page")
+    pages = [page] if page is not None else await saved_pages(step)
+    return await asyncio.to_thread(_validate, pages, config)
+
+
+def _validate(pages: list[Any], config: ValidatePageConfig) -> Result:
     rules = config.model_dump()
     errors = [f"{_name(one)}: {fault}" for one in pages for fault in check_page(one, **rules)]
     if errors:
@@ -64,6 +67,8 @@ def _validate(step: StepContext, config: ValidatePageConfig) -> Result:
 async def save_to_runtime(step: StepContext, config: SaveToRuntimeConfig) -> Result:
     """Write the event's page to `runtime/<project>/pages/<page>.json`, atomically, never over a newer one.
 
+    With RUNTIME_URL, Runtime does the same there, and `path` is where it was put.
+
     After `page.deleted` the page is left out of the next publish, and its files are kept as a backup.
     The same execution saving again changes nothing and answers the same.
 
@@ -74,48 +79,95 @@ async def save_to_runtime(step: StepContext, config: SaveToRuntimeConfig) -> Res
     Raises:
         ValidationError: the event carries no page, or its id or the project's cannot be a file name.
         FileSystemError: the disk refused.
+        NetworkError: Runtime is away.
     """
-    return await asyncio.to_thread(_save, step, config)
+    save = _wanted(step, config)
+    if step.settings.runtime_url is None:
+        return await asyncio.to_thread(_save_here, step, save)
+    outcome = await remote.save_page(
+        step.settings, save.project_id, save.page_id, save.page, save.stamp,
+        backup_previous=config.backup_previous, dry_run=not config.update_files,
+    )  # fmt: skip
+    return await asyncio.to_thread(_saved, step, save, outcome)
 
 
-def _save(step: StepContext, config: SaveToRuntimeConfig) -> Result:
+@dataclass(frozen=True, slots=True)
+class _Save:
+    """What is to be saved; without a page, what is to be deleted."""
+
+    project_id: str
+    page_id: str
+    page: Json | None
+    stamp: store.Stamp
+    config: SaveToRuntimeConfig
+
+
+def _wanted(step: StepContext, config: SaveToRuntimeConfig) -> _Save:
     page = step.trigger_data.get("page")
     if not isinstance(page, dict):
         raise ValidationError("SAVE_TO_RUNTIME: the event has no object `page`; there is nothing to save.")
     page_id = safe_name(page.get("id"), "page.id")
-    root, project_id = step.settings.runtime_root, project_of(step)
     stamp = store.Stamp(step.occurred_at, store.version_of(page), str(step.execution_id))
-    if step.event_type == "page.deleted":
-        return _delete(step, config, page_id, stamp)
-    if config.update_files:
-        outcome = store.save_page(root, project_id, page, stamp, backup_previous=config.backup_previous)
+    deleted = step.event_type == "page.deleted"
+    return _Save(project_of(step), page_id, None if deleted else page, stamp, config)
+
+
+def _save_here(step: StepContext, save: _Save) -> Result:
+    root = step.settings.runtime_root
+    if save.page is None:
+        if not save.config.update_files:
+            outcome = store.SaveResult(True)
+        else:
+            outcome = store.delete_page(root, save.project_id, save.page_id, save.stamp)
+    elif save.config.update_files:
+        outcome = store.save_page(
+            root, save.project_id, save.page, save.stamp, backup_previous=save.config.backup_previous
+        )
     else:
-        outcome = store.preview_save(root, project_id, page, stamp)
+        outcome = store.preview_save(root, save.project_id, save.page, save.stamp)
+    return _saved(step, save, outcome)
+
+
+def _saved(step: StepContext, save: _Save, outcome: store.SaveResult) -> Result:
+    """What the step answers."""
+    dry = {} if save.config.update_files else {"saved": False, "dry_run": True}
+    if save.page is None and dry:
+        return dry | {"deleted": save.page_id}
     if not outcome.saved:
         step.log(outcome.reason)
         return {"saved": False, "superseded": True, "reason": outcome.reason}
-    size = len(store.encode_page(page, stamp))
-    step.log(f"Page {page_id!r}: {size} bytes {'written' if config.update_files else 'would be written'}.")
+    if save.page is None:
+        step.log(f"Page {save.page_id!r}: taken out of the next publish; its files are kept.")
+        changes = page_changes(outcome.previous, {"id": save.page_id})
+        return {"saved": True, "deleted": save.page_id, "changes": changes}
+    size = len(store.encode_page(save.page, save.stamp))
+    step.log(f"Page {save.page_id!r}: {size} bytes {'would be written' if dry else 'written'}.")
     result: Result = {
-        "saved": config.update_files,
-        "path": str(store.page_file(root, project_id, page_id)),
+        "saved": True,
+        "path": _place(step, save),
         "bytes": size,
-        "version": stamp.version,
-        "changes": page_changes(outcome.previous, page),
+        "version": save.stamp.version,
+        "changes": page_changes(outcome.previous, save.page),
     }
-    return result if config.update_files else result | {"dry_run": True}
+    return result | dry
 
 
-def _delete(step: StepContext, config: SaveToRuntimeConfig, page_id: str, stamp: store.Stamp) -> Result:
-    root, project_id = step.settings.runtime_root, project_of(step)
-    if not config.update_files:
-        return {"saved": False, "dry_run": True, "deleted": page_id}
-    outcome = store.delete_page(root, project_id, page_id, stamp)
-    if not outcome.saved:
-        step.log(outcome.reason)
-        return {"saved": False, "superseded": True, "reason": outcome.reason}
-    step.log(f"Page {page_id!r}: taken out of the next publish; its files are kept.")
-    return {"saved": True, "deleted": page_id, "changes": page_changes(outcome.previous, {"id": page_id})}
+def _place(step: StepContext, save: _Save) -> str:
+    if step.settings.runtime_url:
+        return step.settings.runtime_url + path("projects", save.project_id, "pages", save.page_id)
+    return str(store.page_file(step.settings.runtime_root, save.project_id, save.page_id))
+
+
+async def saved_pages(step: StepContext) -> list[Json]:
+    """All pages of the step's project.
+
+    Raises:
+        ValidationError: a file is damaged; the text names it.
+        NetworkError: they are at RUNTIME_URL, and Runtime is away.
+    """
+    if step.settings.runtime_url:
+        return await remote.list_pages(step.settings, project_of(step))
+    return await asyncio.to_thread(store.list_pages, step.settings.runtime_root, project_of(step))
 
 
 @step("COMPILE_PAGES")
@@ -130,13 +182,13 @@ async def compile_pages(step: StepContext, config: CompilePagesConfig) -> Result
     Raises:
         ValidationError: the project has no pages, or one of them is wrong; the text names it.
         FileSystemError: the disk refused.
+        NetworkError: the pages are at RUNTIME_URL, and Runtime is away.
     """
-    return await asyncio.to_thread(_compile, step, config)
+    return await asyncio.to_thread(_compile, step, config, await saved_pages(step))
 
 
-def _compile(step: StepContext, config: CompilePagesConfig) -> Result:
+def _compile(step: StepContext, config: CompilePagesConfig, documents: list[Json]) -> Result:
     root, project_id, execution_id = step.settings.runtime_root, project_of(step), str(step.execution_id)
-    documents = store.list_pages(root, project_id)
     if not documents:
         raise ValidationError(
             f"Project {project_id!r} has no saved pages, so there is nothing to publish: save a page in Studio first."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from automation.errors import ValidationError
 from automation.models import utc_now
-from automation.runtime import builds, releases
+from automation.runtime import builds, releases, remote
 from automation.runtime.documents import load_page
 from automation.runtime.files import remove_folder, write_file
 from automation.runtime.health import check_release
@@ -91,38 +91,43 @@ async def verify_release(step: StepContext, config: VerifyReleaseConfig) -> Resu
 
     Raises:
         ValidationError: the input is wrong, there is no such release, or it is damaged.
+        NetworkError: the releases are at RUNTIME_URL, and Runtime is away.
     """
-    return await asyncio.to_thread(_verify, step)
+    if step.settings.runtime_url:
+        there = await remote.list_releases(step.settings, project_of(step))
+    else:
+        there = await asyncio.to_thread(releases.overview, step.settings.runtime_root, project_of(step))
+    return await asyncio.to_thread(_verify, step, there)
 
 
-def _verify(step: StepContext) -> Result:
-    root, project_id = step.settings.runtime_root, project_of(step)
+def _verify(step: StepContext, there: releases.Overview) -> Result:
     wish = step.trigger_data.get("input")
     if not isinstance(wish, dict) or wish.get("action") not in ("promote", "rollback"):
         raise ValidationError('VERIFY_RELEASE: input.action must be "promote" or "rollback".')
     environment = safe_name(wish.get("environment") or releases.PRODUCTION, "input.environment")
-    known = releases.list_releases(root, project_id)
+    known = there.versions
     if wish.get("version"):
         version = safe_name(wish["version"], "input.version")
     elif wish["action"] == "promote":
         version = known[0] if known else ""
     else:
-        version = _before_live(root, project_id, environment)
+        version = _before_live(there, environment)
     if version not in known:
-        there = f"the newest are {', '.join(known[:_SHOWN])}" if known else "the project was never published"
-        raise ValidationError(f"VERIFY_RELEASE: there is no release {version!r}; {there}.")
-    health = check_release(releases.release_folder(root, project_id, version))
-    if health.faults:
-        raise ValidationError(f"VERIFY_RELEASE: release {version} is damaged: {_some(health.faults)}")
+        newest = f"the newest are {', '.join(known[:_SHOWN])}" if known else "the project was never published"
+        raise ValidationError(f"VERIFY_RELEASE: there is no release {version!r}; {newest}.")
+    if step.settings.runtime_url is None:  # else it is Runtime's to keep them whole
+        health = check_release(releases.release_folder(step.settings.runtime_root, project_of(step), version))
+        if health.faults:
+            raise ValidationError(f"VERIFY_RELEASE: release {version} is damaged: {_some(health.faults)}")
     step.log(f"Release {version} is fit to go live in {environment}.")
     return {"action": wish["action"], "version": version, "environment": environment}
 
 
-def _before_live(root: Path, project_id: str, environment: str) -> str:
-    live = releases.live_version(root, project_id, environment)
+def _before_live(there: releases.Overview, environment: str) -> str:
+    live = there.environments.get(environment)
     if live is None:
         raise ValidationError(f"VERIFY_RELEASE: nothing is live in {environment}, so nothing to roll back.")
-    version = releases.previous_release(root, project_id, live)
+    version = next((other for other in there.versions if other < live), None)
     if version is None:
         raise ValidationError(f"VERIFY_RELEASE: {live} is the oldest release; none is left to roll back to.")
     return version
@@ -136,6 +141,8 @@ async def deploy_to_runtime(step: StepContext, config: DeployToRuntimeConfig) ->
     after a kill at any point, it finds its release and ends in the same state. A release that a newer publish
     has overtaken is not switched to. The newest `keep_releases` and all that are live are kept.
 
+    With RUNTIME_URL the release is made and checked here, and then stored and made live there.
+
     Returns:
         {"deployed": true, "version", "environment", "previous", "files", "removed"}; {"deployed": false,
         "superseded": true, "reason", "version", "environment"} when a newer release is live.
@@ -143,7 +150,10 @@ async def deploy_to_runtime(step: StepContext, config: DeployToRuntimeConfig) ->
     Raises:
         ValidationError: there is nothing to deploy, or the release failed its health check.
         FileSystemError: the disk refused.
+        NetworkError: Runtime is away.
     """
+    if step.settings.runtime_url:
+        return await _deploy_there(step, config)
     return await asyncio.to_thread(_deploy, step, config)
 
 
@@ -175,6 +185,58 @@ def _deploy(step: StepContext, config: DeployToRuntimeConfig) -> Result:
     previous = live if live != version else releases.previous_release(root, project_id, version)
     step.log(f"Release {version} is live in {environment}; before it was {previous or 'nothing'}.")
     return {"deployed": True, **place, "previous": previous, "files": files, "removed": removed}
+
+
+async def _deploy_there(step: StepContext, config: DeployToRuntimeConfig) -> Result:
+    root, project_id = step.settings.runtime_root, project_of(step)
+    chosen = step.results.get("verify-release") or {}
+    environment = safe_name(chosen.get("environment", config.environment), "environment")
+    files, removed = 0, list[str]()
+    if chosen:
+        version = str(chosen["version"])
+    else:
+        version, files = await asyncio.to_thread(_checked_release, step, config)
+        folder = releases.release_folder(root, project_id, version)
+        await remote.put_release(step.settings, project_id, version, folder)
+    switched = await remote.switch(
+        step.settings, project_id, environment, version, key=step.idempotency_key, even_if_older=bool(chosen)
+    )
+    place = {"version": version, "environment": environment}
+    if switched.live != version:
+        reason = f"release {version} is older than {switched.live}, live in {environment}; nothing switched"
+        step.log(reason)
+        return {"deployed": False, "superseded": True, "reason": reason} | place
+    if not chosen:
+        removed = await asyncio.to_thread(_clear, step)
+    step.log(f"Release {version} is live in {environment}; before it was {switched.previous or 'nothing'}.")
+    return {"deployed": True, **place, "previous": switched.previous, "files": files, "removed": removed}
+
+
+def _checked_release(step: StepContext, config: DeployToRuntimeConfig) -> tuple[str, int]:
+    """The release of this execution's build, fit to be sent: its version, and how many files it has."""
+    root, project_id = step.settings.runtime_root, project_of(step)
+    with releases.lock_releases(root, project_id):
+        version = _own_release(step, root, project_id)
+        folder = releases.release_folder(root, project_id, version)
+        health = check_release(folder)
+        if health.warnings:
+            step.log(f"Dead links: {_some(health.warnings)}", "WARNING")
+        if health.faults:
+            if config.rollback_enabled:
+                releases.set_aside(root, project_id, version)
+            raise ValidationError(
+                f"DEPLOY_TO_RUNTIME: release {version} failed its health check: {_some(health.faults)}; "
+                "nothing was sent to Runtime."
+            )
+        return version, len(releases.read_release(folder).files)
+
+
+def _clear(step: StepContext) -> list[str]:
+    """Remove what is not needed here any more, as the release is live."""
+    root, project_id = step.settings.runtime_root, project_of(step)
+    remove_folder(builds.build_folder(root, project_id, str(step.execution_id)))
+    with releases.lock_releases(root, project_id):
+        return releases.prune(root, project_id, step.settings.keep_releases)
 
 
 def _own_release(step: StepContext, root: Path, project_id: str) -> str:

@@ -4,7 +4,19 @@ import logging
 
 from fastapi import APIRouter, FastAPI
 
-from automation.api import events, executions, health, problems, trials, trigger_webhooks, triggers, webhooks, workflows
+from automation.api import (
+    dead_letters,
+    deliveries,
+    events,
+    executions,
+    health,
+    problems,
+    trials,
+    trigger_webhooks,
+    triggers,
+    webhooks,
+    workflows,
+)
 from automation.api.middleware import BodyLimit, FinalSlash, RequestLog
 from automation.api.services import Services
 
@@ -30,7 +42,8 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     problems.install(app)
     api = APIRouter(prefix=PREFIX)
-    for noun in (events, webhooks, trigger_webhooks, workflows, triggers, trials, executions, health):
+    nouns = (events, webhooks, trigger_webhooks, workflows, triggers, trials, executions, dead_letters, deliveries)
+    for noun in (*nouns, health):
         api.include_router(noun.router)
     api.include_router(trigger_webhooks.secret_router)
     app.include_router(api)

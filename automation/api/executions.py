@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 
 from automation import control
@@ -75,13 +76,30 @@ class FlowRunOut(BaseModel):
     state: str
 
 
+class OwedOut(BaseModel):
+    """What a step could not have at a neighbour: OWED until it can be reached, REFUSED if it will not have it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    neighbour: str
+    step: str
+    status: str
+    last_error: str
+    due_at: datetime
+
+
 class ExecutionDetailOut(ExecutionOut):
-    """An execution with its trigger, result, steps in their order, and the last flow run that carried it."""
+    """An execution with its trigger, result, steps in their order, and the last flow run that carried it.
+
+    `degraded`: a step that is not required failed, or an effect of it was owed; `owed` is what still is.
+    """
 
     trigger: TriggerDataOut
     result: dict[str, Any]
     steps: list[StepExecutionOut]
     flow_run: FlowRunOut | None
+    degraded: bool
+    owed: list[OwedOut]
 
 
 class LogLineOut(BaseModel):
@@ -126,7 +144,16 @@ async def get_executions(
 async def get_execution(id: UUID, services: ServicesOf) -> ExecutionDetailOut:
     """One execution."""
     async with services.database.transaction() as session:
-        return _detail(await find_execution(session, id))
+        return await shown(session, id)
+
+
+async def shown(session: AsyncSession, execution_id: UUID) -> ExecutionDetailOut:
+    """One execution as people see it, and as Studio is told of it.
+
+    Raises:
+        NotFoundError: there is no such execution.
+    """
+    return _detail(await find_execution(session, execution_id))
 
 
 @router.get("/{id}/logs/", responses=documented(401, 404, 422, 503))
@@ -150,14 +177,14 @@ async def get_logs(
 async def retry_execution(id: UUID, services: ServicesOf) -> StartedOut:
     """Run an execution that is FAILED or CANCELLED again; its completed steps are not repeated."""
     async with services.database.transaction() as session:
-        return StartedOut.model_validate(await control.retry(session, id))
+        return StartedOut.model_validate(await control.retry(session, id, asked_by="api"))
 
 
 @router.post("/{id}/cancel/", status_code=202, responses=documented(401, 404, 409, 422, 503))
 async def cancel_execution(id: UUID, services: ServicesOf) -> StartedOut:
     """Cancel an execution: at once while it waits, as soon as its step can be stopped while it runs."""
     async with services.database.transaction() as session:
-        return StartedOut.model_validate(await control.cancel(session, id))
+        return StartedOut.model_validate(await control.cancel(session, id, services.settings))
 
 
 def _summary(execution: Execution, workflow_name: str) -> dict[str, Any]:
@@ -175,6 +202,8 @@ def _detail(found: ExecutionDetail) -> ExecutionDetailOut:
         result=execution.result,
         steps=[_step(one) for one in found.steps],
         flow_run=FlowRunOut(id=run.prefect_id, state=run.state) if run else None,
+        degraded=execution.degraded,
+        owed=[OwedOut.model_validate(one) for one in found.owed],
     )
 
 

@@ -67,7 +67,7 @@ async def create_workflow(request: Request, services: ServicesOf) -> WorkflowDet
     """Create a workflow with its steps and triggers. The `secret` of each WEBHOOK is shown in this answer only."""
     draft = await read_json(request, lambda raw: parse_workflow(raw, services.settings))
     async with services.database.transaction() as session:
-        written = await write.create_workflow(session, draft)
+        written = await write.create_workflow(session, draft, services.settings)
     return workflow_out(written.workflow, written.secrets)
 
 
@@ -114,7 +114,7 @@ async def _change(services: Services, id: UUID, draft: WorkflowDraft) -> Workflo
 async def delete_workflow(id: UUID, services: ServicesOf) -> None:
     """Delete a workflow. One that has executions is archived: it runs no more, and its history stays readable."""
     async with services.database.transaction() as session:
-        await write.delete_workflow(session, id)
+        await write.delete_workflow(session, id, services.settings)
 
 
 @router.post(

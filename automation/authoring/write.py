@@ -27,6 +27,7 @@ from automation.authoring.triggers import (
     switch_off,
     tell,
 )
+from automation.callback.tell import executions_ended
 from automation.catalog import definitions
 from automation.errors import ConflictError, NotFoundError, RefusedError
 from automation.intake.projects import ensure_project
@@ -45,7 +46,7 @@ class WrittenTrigger:
     secret: str | None
 
 
-async def create_workflow(session: AsyncSession, draft: WorkflowDraft) -> Written:
+async def create_workflow(session: AsyncSession, draft: WorkflowDraft, settings: Settings) -> Written:
     """A new workflow; a project that nobody has told us of is made with it.
 
     Raises:
@@ -56,7 +57,7 @@ async def create_workflow(session: AsyncSession, draft: WorkflowDraft) -> Writte
     _check_config(CUSTOM, draft.columns["config"], draft.triggers or ())
     project_id = draft.identity.get("project_id")
     if project_id is not None:
-        await ensure_project(session, project_id)
+        await ensure_project(session, project_id, settings)
     steps = [_step(one, None) for one in draft.steps or ()]
     workflow = Workflow(id=uuid4(), project_id=project_id, kind=CUSTOM, steps=steps, triggers=[], **draft.columns)
     session.add(workflow)
@@ -99,7 +100,7 @@ async def change_workflow(session: AsyncSession, workflow_id: UUID, draft: Workf
     return written
 
 
-async def delete_workflow(session: AsyncSession, workflow_id: UUID) -> None:
+async def delete_workflow(session: AsyncSession, workflow_id: UUID, settings: Settings) -> None:
     """Delete a workflow; one that has executions is archived, so that its history stays readable.
 
     What waits of it is called off; what runs is left to end.
@@ -116,7 +117,7 @@ async def delete_workflow(session: AsyncSession, workflow_id: UUID) -> None:
             delete(Workflow).where(Workflow.id == workflow_id).execution_options(synchronize_session=False)
         )
     else:
-        await _archive(session, workflow)
+        await _archive(session, workflow, settings)
     await tell(session, workflow_id)
 
 
@@ -233,7 +234,7 @@ async def _may_vanish(session: AsyncSession, workflow_id: UUID) -> bool:
     return not await session.scalar(has_executions)  # one may have come before the lock
 
 
-async def _archive(session: AsyncSession, workflow: Workflow) -> None:
+async def _archive(session: AsyncSession, workflow: Workflow, settings: Settings) -> None:
     await switch_off(session, workflow)
     waiting = (
         select(Execution.id)
@@ -241,12 +242,14 @@ async def _archive(session: AsyncSession, workflow: Workflow) -> None:
         .order_by(Execution.workflow_id, Execution.key)  # as the intake takes them
         .with_for_update()
     )
-    await session.execute(
+    ended = await session.scalars(
         update(Execution)
         .where(Execution.id.in_(waiting))
         .values(status=Status.CANCELLED, completed_at=utc_now(), error_message="its workflow was deleted")
+        .returning(Execution.id)
         .execution_options(synchronize_session=False)
     )
+    await executions_ended(session, settings, ended.all())
     workflow.archived_at = utc_now()
     workflow.is_active = False
     for trigger in workflow.triggers:

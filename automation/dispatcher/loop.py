@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import FlowRun as PrefectRun
 from prefect.exceptions import ObjectNotFound
 
 from automation.database import Database
-from automation.dispatcher import assign, batches
+from automation.dispatcher import assign, batches, runs
 from automation.dispatcher.age import QueueAge
 from automation.dispatcher.dispatch import Dispatch
 from automation.intake.create import WORK_CHANNEL
@@ -63,6 +63,7 @@ class Dispatcher:
             dispatches += await assign.unsent(session, _UNSENT_AFTER)
             dispatches += await batches.unsent(session, _UNSENT_AFTER)
         made = sum(await asyncio.gather(*map(self._send, dispatches)))
+        await runs.tend(self.database, self.prefect)
         await self._age.look()
         return made
 

@@ -12,8 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from automation.catalog import definitions
+from automation.engine.checkpoints import restore
 from automation.engine.definitions import definitions_of
 from automation.engine.plan import Item
+from automation.intake import waits
 from automation.intake.create import WORK_CHANNEL
 from automation.models import (
     FINAL,
@@ -22,7 +24,7 @@ from automation.models import (
     FlowRun,
     Project,
     Status,
-    StepExecution,
+    Workflow,
     utc_now,
 )
 from automation.settings import Settings
@@ -49,17 +51,27 @@ class Claim:
     flow_run_id: UUID
     items: list[Item] = field(default_factory=list)
     blocked: list[UUID] = field(default_factory=list)
+    woken: list[UUID] = field(default_factory=list)
     ended: set[str] = field(default_factory=set)
     unknown: set[UUID] = field(default_factory=set)
 
 
-async def claim(session: AsyncSession, run: RunIdentity, execution_ids: Sequence[UUID], settings: Settings) -> Claim:
+async def claim(
+    session: AsyncSession,
+    run: RunIdentity,
+    execution_ids: Sequence[UUID],
+    settings: Settings,
+    answer: waits.Answer | None = None,
+) -> Claim:
     """Take those of the executions that nobody else has.
 
     One that is final, or that another run has begun, is left alone. One that a run holds which has not
     begun is taken over: whoever comes first does the work. Afterwards each taken execution is RUNNING under
     a new dispatch number, or, while another one of its key runs or something has to be flushed before it,
     still waiting but held by this run.
+
+    Args:
+        answer: what somebody who resumed the run in Prefect has typed there.
     """
     flow_run_id = await own_row(session, run, settings)
     executions = await _takeable(session, flow_run_id, execution_ids)
@@ -69,13 +81,20 @@ async def claim(session: AsyncSession, run: RunIdentity, execution_ids: Sequence
         if await is_blocked(session, execution):
             result.blocked.append(execution.id)
             continue
-        if execution.status != Status.RUNNING:  # else its worker handed it back: the same try goes on
+        # one that its worker handed back, or that had to wait, goes on with the try that it was at
+        if execution.status == Status.RETRYING or execution.attempt == 0:
             execution.attempt += 1
+        if execution.status == Status.WAITING:
+            result.woken.append(execution.id)
+        if execution.workflow_version is None:
+            query = select(Workflow.version).where(Workflow.id == execution.workflow_id)
+            execution.workflow_version = (await session.execute(query)).scalar_one()
         execution.status = Status.RUNNING
         execution.dispatch_no += 1
         execution.started_at = execution.started_at or utc_now()
         execution.error_message = execution.error_code = ""
         await session.flush()
+    await waits.answer(session, result.woken, answer or waits.Answer())
     begun = [execution for execution in executions if execution.status == Status.RUNNING]
     result.items = await load_items(session, begun)
     ended = select(Execution.status).where(Execution.flow_run_id == flow_run_id, Execution.status.in_(FINAL))
@@ -102,6 +121,7 @@ async def own_row(session: AsyncSession, run: RunIdentity, settings: Settings) -
     row.lease_until = now + timedelta(seconds=settings.lease_seconds)
     row.ended_at = None
     row.accepts = True
+    row.lost_code = ""
     await session.flush()
     return row.id
 
@@ -187,6 +207,13 @@ CLAIMED = (
     Execution.attempt,
     Execution.lost_count,
     Execution.dispatch_no,
+    Execution.workflow_version,
+    Execution.retries,
+    Execution.failed_step,
+    Execution.ran_seconds,
+    Execution.parent_id,
+    Execution.depth,
+    Execution.generation,
 )
 
 
@@ -194,13 +221,12 @@ async def load_items(session: AsyncSession, executions: Sequence[Row[Any] | Exec
     """The items of these executions (rows with the columns CLAIMED), in a fixed number of statements."""
     if not executions:
         return []
-    workflows = await definitions_of(session, {one.workflow_id for one in executions})
+    versions = [(one.workflow_id, one.workflow_version or 0) for one in executions]  # a claim has set it
+    workflows = await definitions_of(session, set(versions))
     projects = await _projects(session, {one.project_id for one in executions if one.project_id})
-    # a first dispatch cannot have any
-    done = await _checkpoints(session, [one.id for one in executions if one.dispatch_no > 1])
     items = []
-    for one in executions:
-        workflow = workflows[one.workflow_id]
+    for one, version in zip(executions, versions, strict=True):
+        workflow = workflows[version]
         items.append(
             Item(
                 execution_id=one.id,
@@ -216,10 +242,17 @@ async def load_items(session: AsyncSession, executions: Sequence[Row[Any] | Exec
                 attempt=one.attempt,
                 lost_count=one.lost_count,
                 plan=workflow.plan,
-                done=done.get(one.id, {}),
+                retry=workflow.retry,
+                retries=one.retries,
+                failed_before=one.failed_step,
+                ran_seconds=one.ran_seconds,
+                parent_id=one.parent_id,
+                depth=one.depth,
+                generation=one.generation,
                 error=workflow.error,
             )
         )
+    await restore(session, [item for item in items if item.dispatch_no > 1])  # a first dispatch has nothing behind it
     return items
 
 
@@ -228,19 +261,6 @@ async def _projects(session: AsyncSession, ids: set[str]) -> dict[str, ProjectIn
         return {}
     rows = (await session.execute(select(Project).where(Project.id.in_(ids)))).scalars()
     return {row.id: ProjectInfo(row.id, row.name, row.owner_id, row.owner_email) for row in rows}
-
-
-async def _checkpoints(session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, dict[str, dict[str, object]]]:
-    """Results of the steps that earlier attempts completed; they are not run again."""
-    if not ids:
-        return {}
-    query = select(StepExecution.execution_id, StepExecution.identifier, StepExecution.result).where(
-        StepExecution.execution_id.in_(ids), StepExecution.status == Status.COMPLETED
-    )
-    found: dict[UUID, dict[str, dict[str, object]]] = {}
-    for execution_id, identifier, result in (await session.execute(query)).tuples():
-        found.setdefault(execution_id, {})[identifier] = result
-    return found
 
 
 async def renew_lease(session: AsyncSession, flow_run_id: UUID, settings: Settings) -> list[UUID] | None:

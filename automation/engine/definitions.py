@@ -1,25 +1,31 @@
 """Workflow definitions as the engine runs them, kept per process and version.
 
-A claim reads the versions of the workflows that it is about (one statement, by primary key); only a version
-that this process has not seen costs a read of the definition. So an edit reaches the very next execution,
-which a cache that waits to be told could not promise.
+An execution is bound to the version that its workflow has at its first claim, and finishes on it. A process reads a
+version once; the first to do so stores it in `workflow_versions`, where it stays when the workflow is changed.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from automation.engine.options import split
 from automation.engine.plan import Plan, PlannedStep, make_plan, predecessors
-from automation.errors import StepError
-from automation.models import Workflow, WorkflowStep
+from automation.errors import RefusedError, StepError, ValidationError
+from automation.models import Json, Workflow, WorkflowStep, WorkflowVersion
+from automation.retries import Rule, parse_rules
 from automation.templates import has_templates
 
 _KEPT = 5000
 """Definitions kept in a process, the least lately used go."""
+
+Key = tuple[UUID, int]
+"""A workflow and a version of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,58 +35,98 @@ class Definition:
     version: int
     name: str
     plan: Plan
+    retry: dict[str, Rule] = field(default_factory=dict)
     error: StepError | None = None
 
 
-_cache: OrderedDict[UUID, Definition] = OrderedDict()
+_cache: OrderedDict[Key, Definition] = OrderedDict()
 
 
-async def definitions_of(session: AsyncSession, ids: set[UUID]) -> dict[UUID, Definition]:
-    """The present definitions of these workflows."""
-    rows = await session.execute(select(Workflow.id, Workflow.version).where(Workflow.id.in_(ids)))
-    versions = dict(rows.tuples().all())
-    stale = [id_ for id_, version in versions.items() if not _has(id_, version)]
-    if stale:
-        await _read(session, stale)
-    for id_ in versions:
-        _cache.move_to_end(id_)
-    found = {id_: _cache[id_] for id_ in versions}
+async def definitions_of(session: AsyncSession, keys: set[Key]) -> dict[Key, Definition]:
+    """These versions of workflows; of one that nobody has stored in time, what the workflow is now."""
+    unknown = keys - _cache.keys()
+    if unknown:
+        await _read(session, unknown)
+    found = {}
+    for key in keys:
+        _cache.move_to_end(key)
+        found[key] = _cache[key]
     while len(_cache) > _KEPT:
         _cache.popitem(last=False)
     return found
 
 
-def _has(workflow_id: UUID, version: int) -> bool:
-    known = _cache.get(workflow_id)
-    return known is not None and known.version == version
+async def _read(session: AsyncSession, keys: set[Key]) -> None:
+    columns = (WorkflowVersion.workflow_id, WorkflowVersion.version, WorkflowVersion.definition)
+    query = select(*columns).where(tuple_(WorkflowVersion.workflow_id, WorkflowVersion.version).in_(keys))
+    stored = {(id_, version): definition for id_, version, definition in (await session.execute(query)).tuples()}
+    missing = keys - stored.keys()
+    if missing:
+        present = await snapshots(session, {id_ for id_, _ in missing})
+        stored |= {key: present[key[0]] for key in missing}
+    for key in keys:
+        _cache[key] = define(key[1], stored[key])
 
 
-async def _read(session: AsyncSession, ids: Sequence[UUID]) -> None:
-    steps: dict[UUID, list[WorkflowStep]] = {}
+async def snapshots(session: AsyncSession, ids: set[UUID]) -> dict[UUID, Json]:
+    """What these workflows are now, stored as their present versions."""
+    steps: dict[UUID, list[WorkflowStep]] = {id_: [] for id_ in ids}
+    # the share lock keeps steps and version of one workflow together while they are read
+    query = select(Workflow.id, Workflow.version, Workflow.name, Workflow.config).where(Workflow.id.in_(ids))
+    rows = (await session.execute(query.order_by(Workflow.id).with_for_update(read=True))).tuples().all()
     for step in (await session.execute(select(WorkflowStep).where(WorkflowStep.workflow_id.in_(ids)))).scalars():
-        steps.setdefault(step.workflow_id, []).append(step)
-    query = select(Workflow.id, Workflow.version, Workflow.name).where(Workflow.id.in_(ids))
-    for id_, version, name in (await session.execute(query)).tuples():
-        _cache[id_] = define(version, name, steps.get(id_, []))
+        steps[step.workflow_id].append(step)
+    found = {id_: _snapshot(name, config, steps[id_]) for id_, _, name, config in rows}
+    if rows:
+        values = [{"workflow_id": id_, "version": version, "definition": found[id_]} for id_, version, _, _ in rows]
+        await session.execute(insert(WorkflowVersion).values(values).on_conflict_do_nothing())
+    return found
 
 
-def define(version: int, name: str, steps: Sequence[WorkflowStep]) -> Definition:
-    """The definition of a workflow's stored steps."""
-    orders = {step.identifier: step.order for step in steps}
-    planned = [
-        PlannedStep(
-            id=step.id,
-            identifier=step.identifier,
-            step_type=step.step_type,
-            order=step.order,
-            config=step.config,
-            is_required=step.is_required,
-            after=predecessors(step.identifier, step.order, step.depends_on, orders),
-            templated=has_templates(step.config),
-        )
-        for step in steps
-    ]
+def _snapshot(name: str, config: Json, steps: Sequence[WorkflowStep]) -> Json:
+    return {
+        "name": name,
+        "config": config,
+        "steps": [
+            {
+                "id": str(step.id),
+                "identifier": step.identifier,
+                "step_type": step.step_type,
+                "order": step.order,
+                "depends_on": list(step.depends_on),
+                "config": step.config,
+                "conditions": step.conditions,
+                "is_required": step.is_required,
+            }
+            for step in sorted(steps, key=lambda step: (step.order, step.identifier))
+        ],
+    }
+
+
+def define(version: int, snapshot: Json) -> Definition:
+    """The definition of a stored version."""
+    orders = {step["identifier"]: step["order"] for step in snapshot["steps"]}
     try:
-        return Definition(version, name, make_plan(planned))
+        planned = [_planned(step, orders) for step in snapshot["steps"]]
+        retry = parse_rules(snapshot["config"].get("retry", {}), "config.retry")
+        return Definition(version, snapshot["name"], make_plan(planned), retry)
     except StepError as error:
-        return Definition(version, name, Plan(()), error)
+        return Definition(version, snapshot["name"], Plan(()), error=error)
+    except RefusedError as error:
+        return Definition(version, snapshot["name"], Plan(()), error=ValidationError(str(error)))
+
+
+def _planned(step: Json, orders: dict[str, Any]) -> PlannedStep:
+    options, config = split(step["config"], f"steps.{step['identifier']}.config")
+    return PlannedStep(
+        id=UUID(step["id"]),
+        identifier=step["identifier"],
+        step_type=step["step_type"],
+        order=step["order"],
+        config=config,
+        is_required=step["is_required"],
+        after=predecessors(step["identifier"], step["order"], step["depends_on"], orders),
+        conditions=step["conditions"],
+        options=options,
+        templated=has_templates(config),
+    )

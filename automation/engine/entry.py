@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.catalog import definitions
 from automation.engine import claim as claims
+from automation.engine import retrying, suspension
 from automation.engine.batch import run_batch
 from automation.engine.failures import tell_if_failed
 from automation.engine.plan import Item
@@ -25,7 +26,7 @@ from automation.engine.record import Outcome
 from automation.engine.slots import start_slot, trigger_of
 from automation.engine.work import Work, process_database
 from automation.errors import NotFoundError, RefusedError
-from automation.intake import start_workflow
+from automation.intake import start_workflow, waits
 from automation.models import Json, Status, Workflow, WorkflowDeployment, utc_now
 from automation.settings import get_settings
 
@@ -108,7 +109,11 @@ def finish(prefect_id: UUID) -> None:
 async def _run_single(
     work: Work, flow_run: PrefectRun, identity: claims.RunIdentity, executions: Sequence[UUID]
 ) -> State[Any]:
-    claim = await _claim(work, identity, executions)
+    past = await suspension.past_of(flow_run)
+    if suspension.was_retried(past):
+        await _retry_from_prefect(work, executions)
+    given = await suspension.answer_of(flow_run, past)
+    claim = await _claim(work, identity, executions, given)
     if not claim.items:
         return await _leave(work, claim)
     await _name_in_prefect(flow_run, claim.items)
@@ -116,7 +121,18 @@ async def _run_single(
         outcomes = await work.do(claim.items)
     for item, outcome in outcomes:
         tell_if_failed(item, outcome)
+    if any(outcome.status == Status.WAITING for _, outcome in outcomes):
+        await suspension.suspend(work, [item for item, outcome in outcomes if outcome.status == Status.WAITING])
     return _state(outcomes)
+
+
+async def _retry_from_prefect(work: Work, executions: Sequence[UUID]) -> None:
+    """Prefect's own Retry button: the run begins again after it had ended, and so do its executions that failed."""
+
+    async def write(session: AsyncSession) -> None:
+        await retrying.retry_all(session, executions, asked_by="prefect-ui", reason="retried in Prefect")
+
+    await work.record(write)
 
 
 async def _start(
@@ -148,11 +164,13 @@ async def _start(
     return await work.record(write)
 
 
-async def _claim(work: Work, identity: claims.RunIdentity, executions: Sequence[UUID]) -> claims.Claim:
+async def _claim(
+    work: Work, identity: claims.RunIdentity, executions: Sequence[UUID], given: waits.Answer
+) -> claims.Claim:
     """Claim, waiting a moment for what has to end first."""
 
     async def write(session: AsyncSession) -> claims.Claim:
-        return await claims.claim(session, identity, executions, work.settings)
+        return await claims.claim(session, identity, executions, work.settings, given)
 
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _BLOCKED_WAIT

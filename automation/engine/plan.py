@@ -5,8 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
+from automation.engine.options import NO_OPTIONS, StepOptions
 from automation.errors import CancelledError, StepError, UnknownError, ValidationError
 from automation.models import Json
+from automation.retries import Rule
 from automation.steps import LogLine, ProjectInfo, Result, StepItem, one_line
 
 
@@ -15,13 +17,15 @@ class PlannedStep:
     """A step of a workflow as the engine needs it; `after` names the steps that must be done before, and a
     `templated` one has `{{ … }}` in its config."""
 
-    id: UUID
+    id: UUID | None
     identifier: str
     step_type: str
     order: int
     config: Json
     is_required: bool
     after: frozenset[str]
+    conditions: Json = field(default_factory=dict)
+    options: StepOptions = NO_OPTIONS
     templated: bool = False
 
 
@@ -34,7 +38,11 @@ class Plan:
 
 @dataclass(slots=True)
 class Item:
-    """An execution in the hands of a flow run. `done` holds results, also those of earlier attempts."""
+    """An execution in the hands of a flow run.
+
+    A step is over when it is in `done` (its result, also of an earlier attempt), `degraded` (it failed and was not
+    required) or `skipped` (the reason). What is in `waiting` may be over some day; `failed` never will.
+    """
 
     execution_id: UUID
     dispatch_no: int
@@ -49,31 +57,55 @@ class Item:
     attempt: int
     lost_count: int
     plan: Plan
+    retry: dict[str, Rule] = field(default_factory=dict)
+    retries: int = 0
+    failed_before: str = ""
+    ran_seconds: float = 0.0
+    parent_id: UUID | None = None
+    depth: int = 0
+    generation: int = 0
     done: dict[str, Result] = field(default_factory=dict)
     degraded: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    waiting: set[str] = field(default_factory=set)
     error: StepError | None = None
     failed_step: PlannedStep | None = None
     failed: set[str] = field(default_factory=set)
+    unwaited: list[tuple[PlannedStep, StepError]] = field(default_factory=list)
+    """Steps that had waited, and what came of it: a time-out, or a refusal."""
+    leaves: bool = False
+    """Its next step may have to wait: it leaves its batch run, for a single one that can."""
+
+    @property
+    def owes(self) -> bool:
+        """Whether an effect of it is owed to a neighbour that could not be reached."""
+        return any(result.get("owed") is True for result in self.done.values())
+
+    @property
+    def over(self) -> set[str]:
+        return self.done.keys() | self.degraded.keys() | self.skipped.keys()
 
     def ready(self) -> list[PlannedStep]:
-        """The steps that may run now: not done, and everything before them is. None after a failure."""
-        if self.error:
+        """The steps that may run now: not over, and everything before them is. None after a failure."""
+        if self.error or self.leaves:
             return []
-        over = self.done.keys() | self.degraded.keys()
-        return [step for step in self.plan.steps if step.identifier not in over and step.after <= over]
+        over = self.over
+        taken = over | self.waiting
+        return [step for step in self.plan.steps if step.identifier not in taken and step.after <= over]
 
     def take(self, step: PlannedStep, work: StepItem) -> None:
         """Note how a step ended, and log it with its duration."""
-        if work.error is None and work.result is None:
+        if work.error is None and work.result is None and work.waiting is None:
             work.error = UnknownError(f"{step.step_type}: Prefect ended the task without an outcome.")
         error, lines = work.error, work.context.lines
-        if error is None:
+        if error is None and work.waiting is not None:
+            self.waiting.add(step.identifier)
+            level, text = "INFO", f"{step.step_type} waits: {work.waiting.message or work.waiting.kind}"
+        elif error is None:
             self.done[step.identifier] = work.result or {}
             level, text = "INFO", f"{step.step_type} completed"
         elif step.is_required or isinstance(error, CancelledError):
-            self.failed.add(step.identifier)
-            if self.error is None or error.policy.max_retries < self.error.policy.max_retries:
-                self.error, self.failed_step = error, step  # of several the one that allows the fewest retries
+            self.fail(step, error)
             level, text = "ERROR", str(error)
         else:
             self.degraded[step.identifier] = str(error)
@@ -84,9 +116,15 @@ class Item:
         else:
             lines.append(LogLine(level, one_line(text), datetime.now(UTC), step.identifier, duration))
 
+    def fail(self, step: PlannedStep, error: StepError) -> None:
+        """A required step failed; of several the one counts that allows the fewest retries."""
+        self.failed.add(step.identifier)
+        if self.error is None or error.policy.max_retries < self.error.policy.max_retries:
+            self.error, self.failed_step = error, step
+
     def left(self) -> list[PlannedStep]:
         """The steps that were not run; after a failure they never will be."""
-        over = self.done.keys() | self.degraded.keys() | self.failed
+        over = self.over | self.failed | self.waiting
         return [step for step in self.plan.steps if step.identifier not in over]
 
 

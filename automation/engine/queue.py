@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.engine.claim import CLAIMED, load_items
 from automation.engine.plan import Item
-from automation.models import Execution, FlowRun, Status, utc_now
+from automation.models import Execution, FlowRun, Status, Workflow, utc_now
 from automation.models.turns import turns
 
 _TURNS = {
@@ -56,6 +56,9 @@ async def take_again(session: AsyncSession, flow_run_id: UUID) -> list[Item]:
     return await load_items(session, (await session.execute(statement)).all())
 
 
+_version = select(Workflow.version).where(Workflow.id == Execution.workflow_id).scalar_subquery()
+
+
 async def _begin(session: AsyncSession, ids: Sequence[UUID], flow_run_id: UUID) -> Sequence[Row[Any]]:
     free = select(Execution.id).where(
         Execution.id.in_(ids), Execution.status == Status.PENDING, Execution.flow_run_id.is_(None)
@@ -68,6 +71,7 @@ async def _begin(session: AsyncSession, ids: Sequence[UUID], flow_run_id: UUID) 
             flow_run_id=flow_run_id,
             dispatch_no=Execution.dispatch_no + 1,
             attempt=Execution.attempt + 1,
+            workflow_version=func.coalesce(Execution.workflow_version, _version),
             started_at=func.coalesce(Execution.started_at, utc_now()),
         )
         .returning(*CLAIMED)

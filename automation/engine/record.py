@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -10,12 +10,31 @@ from uuid import UUID
 from sqlalchemy import exists, inspect, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from automation.callback import tell
+from automation.engine import children
+from automation.engine.checkpoints import keep_tries
 from automation.engine.plan import Item, PlannedStep
-from automation.errors import CancelledError, StepError
-from automation.models import Base, Execution, ExecutionLog, FlowRun, Json, Status, StepExecution, utc_now
+from automation.errors import LONGEST_BACKOFF, CancelledError
+from automation.intake import waits
+from automation.models import (
+    FINAL,
+    Base,
+    Execution,
+    ExecutionAttempt,
+    ExecutionLog,
+    FlowRun,
+    Json,
+    Status,
+    StepExecution,
+    utc_now,
+)
 from automation.models.bulk import insert_rows, update_rows
-from automation.steps import LogLine, StepItem
+from automation.models.recovery_queries import dead_letter
+from automation.retries import Rules, policy
+from automation.settings import Settings
+from automation.steps import LogLine, StepItem, Waiting
 
+_ATTEMPTS = ExecutionAttempt.table()
 _EXECUTIONS = Execution.table()
 _STEPS = StepExecution.table()
 _LOGS = ExecutionLog.table()
@@ -23,29 +42,47 @@ _LOGS = ExecutionLog.table()
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an execution left the engine. `due_at` is set when it is to be tried again."""
+    """How an execution left the engine. `due_at` is set when it goes on at a time: tried again, or in another run."""
 
     status: Status
     result: Json = field(default_factory=dict)
     error_message: str = ""
     error_code: str = ""
     due_at: datetime | None = None
+    failed_step: str = ""
+    retries: int = 0
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL
 
 
-def outcome_of(item: Item, now: datetime) -> Outcome:
-    """What becomes of an execution that has nothing left to run; pure."""
+def outcome_of(item: Item, now: datetime, table: Rules, chance: float = 0.5) -> Outcome:
+    """What becomes of an execution that has nothing left to run; pure.
+
+    Args:
+        table: the installation's retry table; the workflow's and the step's own rules come on top.
+        chance: 0 to 1, for the jitter of a retry.
+    """
+    if item.leaves:
+        return Outcome(Status.RETRYING, due_at=now)
     result: Json = {"steps": item.done}
     if item.degraded:
         result["degraded"] = item.degraded
-    if item.error is None:
-        return Outcome(Status.COMPLETED, result)
-    message, code = f"{item.error}", item.error.code
-    if isinstance(item.error, CancelledError):
-        return Outcome(Status.CANCELLED, result, message, code)
-    delay = item.error.policy.delay_before(item.attempt - item.lost_count)
+    error, step = item.error, item.failed_step
+    if error is None:
+        return Outcome(Status.WAITING) if item.waiting else Outcome(Status.COMPLETED, result)
+    message, code, name = f"{error}", error.code, step.identifier if step else ""
+    if isinstance(error, CancelledError):
+        return Outcome(Status.CANCELLED, result, message, code, failed_step=name)
+    retry = item.retries + 1 if name == item.failed_before else 1
+    rules = policy(code, table, item.retry, step.options.retry if step else {})
+    delay = rules.delay_before(retry, chance)
     if delay is None:
-        return Outcome(Status.FAILED, result, message, code)
-    return Outcome(Status.RETRYING, {}, message, code, now + delay)
+        return Outcome(Status.FAILED, result, message, code, failed_step=name)
+    if error.retry_after is not None:  # the neighbour knows better
+        delay = max(delay, timedelta(seconds=min(error.retry_after, LONGEST_BACKOFF)))
+    return Outcome(Status.RETRYING, {}, message, code, now + delay, name, retry)
 
 
 async def still_ours(session: AsyncSession, items: Sequence[Item]) -> set[UUID]:
@@ -71,9 +108,10 @@ async def cancel_requested(session: AsyncSession, ids: set[UUID]) -> set[UUID]:
     return set((await session.execute(query)).scalars())
 
 
-async def steps_begun(session: AsyncSession, pairs: Iterable[tuple[Item, PlannedStep]]) -> None:
-    """Show steps as RUNNING; for single runs, where somebody may be watching."""
+async def steps_begun(session: AsyncSession, pairs: Sequence[tuple[Item, PlannedStep]]) -> None:
+    """Show steps as RUNNING; for single runs, where somebody may be watching. Earlier tries of them are kept."""
     now = utc_now()
+    await keep_tries(session, [(item.execution_id, step.identifier) for item, step in pairs if item.dispatch_no > 1])
     await _write_steps(
         session, [_step_row(item, step) | {"status": Status.RUNNING, "started_at": now} for item, step in pairs]
     )
@@ -83,30 +121,65 @@ async def steps_ended(
     session: AsyncSession, ended: Sequence[tuple[Item, PlannedStep, StepItem]], flow_run_id: UUID
 ) -> None:
     """Record steps that completed or failed, with their log lines and the rows that they left."""
-    rows, lines, effects = [], [], []
+    rows, lines, effects, begun = [], [], [], []
     for item, step, work in ended:
-        completed = work.error is None
+        completed = work.error is None and work.waiting is None
         rows.append(
             _step_row(item, step)
             | {
-                "status": _step_status(work.error),
+                "status": _step_status(work),
                 "started_at": work.started_at,
-                "completed_at": utc_now(),
+                "completed_at": None if work.waiting else utc_now(),
                 "duration_ms": round(work.duration_ms, 3),
                 "result": work.result or {},
                 "error_message": str(work.error or ""),
                 "error_code": work.error.code if work.error else "",
                 "task_run_id": work.task_run_id,
+                "progress": work.context.fraction,
+                "progress_message": work.context.progress_message,
             }
         )
+        if work.waiting:
+            begun.append(await _begin_wait(session, item, step, work.waiting))
         lines += [_log_row(item, step, flow_run_id, line) for line in work.context.lines]
         effects += work.context.rows if completed else []
     await _write_steps(session, rows)
     await insert_rows(session, _LOGS, lines)
     await _write_effects(session, effects)
+    await waits.begin(session, begun)
 
 
-async def executions_ended(session: AsyncSession, outcomes: Sequence[tuple[Item, Outcome]], *, batch: bool) -> None:
+async def steps_undone(
+    session: AsyncSession, undone: Sequence[tuple[Item, PlannedStep, StepItem]], flow_run_id: UUID
+) -> None:
+    """Record rollbacks beside what the steps had done; a step whose rollback failed is still done."""
+    rows = [
+        {
+            "execution_id": item.execution_id,
+            "identifier": step.identifier,
+            "status": Status.COMPLETED if work.error else Status.ROLLED_BACK,
+            "result": item.done[step.identifier] | ({} if work.error else {"rollback": work.result}),
+            "error_message": str(work.error or ""),
+            "error_code": work.error.code if work.error else "",
+        }
+        for item, step, work in undone
+    ]
+    await update_rows(session, _STEPS, rows, keys=("execution_id", "identifier"))
+    lines = [_log_row(item, step, flow_run_id, line) for item, step, work in undone for line in work.context.lines]
+    await insert_rows(session, _LOGS, lines)
+
+
+async def _begin_wait(session: AsyncSession, item: Item, step: PlannedStep, waiting: Waiting) -> waits.BegunWait:
+    """What a step waits for; a workflow that it is to run is started now."""
+    child = None
+    if waiting.kind == "execution":
+        child = await children.start(session, item, step.identifier, waiting)
+    return waits.BegunWait(item.execution_id, item.project.id or None, step.identifier, waiting, child)
+
+
+async def executions_ended(
+    session: AsyncSession, outcomes: Sequence[tuple[Item, Outcome]], settings: Settings, *, batch: bool
+) -> None:
     """Record how executions ended, or when they are tried again, and which of their steps were not reached.
 
     Args:
@@ -127,26 +200,79 @@ async def executions_ended(session: AsyncSession, outcomes: Sequence[tuple[Item,
         for item, outcome in outcomes
     ]
     await update_rows(session, _EXECUTIONS, rows, keys=("id", "dispatch_no"))
+    await _note_unusual(session, outcomes)
     leaving = [item.execution_id for item, outcome in outcomes if batch and outcome.due_at]
     if leaving:
         await session.execute(update(Execution).where(Execution.id.in_(leaving)).values(flow_run_id=None, batch=False))
-    await _write_steps(session, [_skipped_row(item, step, outcome) for item, outcome in outcomes
-                                 if outcome.due_at is None for step in item.left()])  # fmt: skip
+    if half_done := [item.execution_id for item, _ in outcomes if item.leaves]:  # takes no newer data in
+        await session.execute(update(Execution).where(Execution.id.in_(half_done)).values(coalesces=False))
+    await _write_steps(session, [row for item, outcome in outcomes for row in _not_run(item, outcome)])
+    await tell.executions_ended(
+        session, settings, [item.execution_id for item, outcome in outcomes if outcome.is_final]
+    )
 
 
-def _skipped_row(item: Item, step: PlannedStep, outcome: Outcome) -> Json:
-    cause = item.failed_step.identifier if item.failed_step else "the execution"
-    return _step_row(item, step) | {
-        "status": Status.SKIPPED,
-        "completed_at": utc_now(),
-        "error_message": f"not reached: {cause} {outcome.status.lower()}",
+async def _note_unusual(session: AsyncSession, outcomes: Sequence[tuple[Item, Outcome]]) -> None:
+    """What most executions have nothing of: retries, failures for good, waits, what somebody's parent waits for."""
+    rows = [
+        {
+            "id": item.execution_id,
+            "retries": outcome.retries,
+            "failed_step": outcome.failed_step,
+            "ran_seconds": item.ran_seconds,
+            "degraded": bool(item.degraded) or item.owes,
+        }
+        for item, outcome in outcomes
+        if outcome.status != Status.COMPLETED or item.degraded or item.owes
+    ]
+    if not rows:
+        return
+    await update_rows(session, _EXECUTIONS, rows, keys=("id",))
+    await insert_rows(session, _ATTEMPTS, [_attempt_row(*one) for one in outcomes if one[1].status == Status.RETRYING])
+    await dead_letter(session, [item.execution_id for item, outcome in outcomes if outcome.status == Status.FAILED])
+    await waits.cancel_all(session, [item.execution_id for item, outcome in outcomes if outcome.is_final])
+    await waits.go_on_if_resolved(
+        session, [(item.execution_id, item.waiting) for item, outcome in outcomes if outcome.status == Status.WAITING]
+    )
+
+
+def _attempt_row(item: Item, outcome: Outcome) -> Json:
+    return {
+        "execution_id": item.execution_id,
+        "attempt": item.attempt,
+        "status": "LEFT_BATCH" if item.leaves else "FAILED",
+        "failed_step": outcome.failed_step,
+        "error_code": outcome.error_code,
+        "error_message": outcome.error_message,
+        "asked_by": "",
+        "reason": "",
+        "from_step": "",
+        "ended_at": utc_now(),
     }
 
 
-def _step_status(error: StepError | None) -> Status:
-    if error is None:
+def _not_run(item: Item, outcome: Outcome) -> Iterable[Json]:
+    """The rows of steps that were not wanted, and, of an execution that has ended, of those not reached."""
+    for step in item.plan.steps:
+        if reason := item.skipped.get(step.identifier):
+            yield _skipped_row(item, step, reason)
+    if outcome.is_final:
+        cause = item.failed_step.identifier if item.failed_step else "the execution"
+        for step in item.left():
+            yield _skipped_row(item, step, f"not reached: {cause} {outcome.status.lower()}")
+
+
+def _skipped_row(item: Item, step: PlannedStep, reason: str) -> Json:
+    now = utc_now()
+    return _step_row(item, step) | {"status": Status.SKIPPED, "completed_at": now, "error_message": reason}
+
+
+def _step_status(work: StepItem) -> Status:
+    if work.waiting:
+        return Status.WAITING
+    if work.error is None:
         return Status.COMPLETED
-    return Status.CANCELLED if isinstance(error, CancelledError) else Status.FAILED
+    return Status.CANCELLED if isinstance(work.error, CancelledError) else Status.FAILED
 
 
 def _step_row(item: Item, step: PlannedStep) -> Json:
@@ -165,6 +291,8 @@ def _step_row(item: Item, step: PlannedStep) -> Json:
         "error_message": "",
         "error_code": "",
         "attempt": item.attempt,
+        "progress": None,
+        "progress_message": "",
         "task_run_id": None,
     }
 

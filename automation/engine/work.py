@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache, partial
 from itertools import groupby
+from random import random
 from time import monotonic
 from typing import TypeVar, cast
 from uuid import UUID
@@ -17,11 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from automation.catalog import step_type
 from automation.database import Database
 from automation.engine import claim as claims
-from automation.engine import record, vitals
-from automation.engine.context import rendered
+from automation.engine import record, rollback, vitals
+from automation.engine.context import is_wanted, rendered
 from automation.engine.plan import Item, PlannedStep
-from automation.engine.record import Outcome
-from automation.errors import CancelledError, SettingError, StepError, StepTimeoutError
+from automation.engine.progress import Progress
+from automation.engine.record import Outcome, outcome_of
+from automation.errors import CancelledError, SettingError, StepError, StepTimeoutError, WorkflowTimeoutError
 from automation.models import utc_now
 from automation.settings import Settings, get_settings
 from automation.steps import StepBatch, StepContext, StepItem
@@ -53,7 +55,8 @@ class Work:
         self.flow_run_id: UUID | None = None
         self._working: dict[UUID, list[StepItem]] = {}
         self._cancelled: set[UUID] = set()
-        self._deadline = 0.0
+        self._deadlines: dict[UUID, float] = {}
+        self._progress = Progress(database)
         self.stopped: str | None = None
         self.finishing = asyncio.Event()
 
@@ -67,31 +70,54 @@ class Work:
         self.finishing.set()
 
     async def do(self, items: Sequence[Item], *, batch: bool = False) -> list[tuple[Item, Outcome]]:
-        """Run items to their ends: wave by wave whatever is ready, grouped by step type.
+        """Run items as far as they can go: wave by wave whatever is ready, grouped by step type.
 
-        A single item is recorded step by step, for those who watch; a batch once a second and at its end.
+        A single item is recorded step by step, for those who watch; a batch once a second and at its end. An item
+        that failed for good is rolled back before that is recorded.
         """
         unrecorded: list[Ended] = []
-        recorded_at = monotonic()
-        self._deadline = recorded_at + self.settings.workflow_timeout
-        while pairs := [(item, step) for item in items for step in item.ready()]:
+        began = recorded_at = monotonic()
+        self._deadlines = {one.execution_id: began + self.settings.workflow_timeout - one.ran_seconds for one in items}
+        for item in items:
+            for step, error in item.unwaited:
+                unrecorded.append((item, step, self._never_came(item, step, error)))
+        while pairs := [(item, step) for item in items for step in self._next(item, batch)]:
             if not batch:
                 self._cancelled |= await self.record(partial(_begin, pairs))
             for item in items:
-                if self.stopped or item.execution_id in self._cancelled:
-                    item.error = item.error or CancelledError(self.stopped or _BY_REQUEST)
-                elif monotonic() > self._deadline:
-                    item.error = item.error or StepTimeoutError(
-                        f"the workflow ran longer than its {self.settings.workflow_timeout:g} s (WORKFLOW_TIMEOUT)"
-                    )
+                self._check(item)
             pairs = [(item, step) for item, step in pairs if not item.error]
             unrecorded += await self._wave(pairs)
             if not batch or monotonic() - recorded_at > _CHECKPOINT:
                 await self.record(partial(self._checkpoint, unrecorded))
                 unrecorded, recorded_at = [], monotonic()
-        outcomes = [(item, record.outcome_of(item, utc_now())) for item in items]
-        await self.record(partial(self._finish, unrecorded, outcomes, batch))
+        for item in items:
+            item.ran_seconds += monotonic() - began
+        outcomes = [(one, outcome_of(one, utc_now(), self.settings.retry_config, random())) for one in items]  # noqa: S311
+        undone = [one for item, outcome in outcomes for one in await rollback.undo(item, outcome, self._context)]
+        await self.record(partial(self._finish, unrecorded, undone, outcomes, batch))
         return outcomes
+
+    def _next(self, item: Item, batch: bool) -> list[PlannedStep]:
+        """The steps of an item that are ready, and wanted; those that are not wanted are skipped on the way."""
+        while ready := item.ready():
+            wanted = [step for step in ready if not step.conditions or is_wanted(item, step)]
+            if batch and any(step_type(step.step_type).waits for step in wanted):
+                item.leaves = True  # before any step of this wave: the single run does them all
+                return []
+            if wanted:
+                return wanted
+        return []
+
+    def _check(self, item: Item) -> None:
+        """Fail an item that is to stop, or that has run too long."""
+        if self.stopped or item.execution_id in self._cancelled:
+            item.error = item.error or CancelledError(self.stopped or _BY_REQUEST)
+        elif monotonic() > self._deadlines[item.execution_id]:
+            item.error = item.error or WorkflowTimeoutError(self._too_long())
+
+    def _too_long(self) -> str:
+        return f"the workflow ran longer than its {self.settings.workflow_timeout:g} s (WORKFLOW_TIMEOUT)"
 
     async def _wave(self, pairs: list[tuple[Item, PlannedStep]]) -> list[Ended]:
         pairs.sort(key=_by_step)
@@ -104,11 +130,7 @@ class Work:
     async def _step(self, pairs: Sequence[tuple[Item, PlannedStep]]) -> list[Ended]:
         """Run one step type over the items that are ready for it: one Prefect task run."""
         _, first = pairs[0]
-        limit = min(self.settings.step_soft_time_limit, self._deadline - monotonic())
-        work = [
-            StepItem(self._context(item, step), partial(rendered, item, step) if step.templated else step.config, limit)
-            for item, step in pairs
-        ]
+        work = [self._work_of(item, step) for item, step in pairs]
         for (item, _), one in zip(pairs, work, strict=True):
             self._working.setdefault(item.execution_id, []).append(one)
         try:
@@ -121,8 +143,25 @@ class Work:
             self._working[item.execution_id].remove(one)
             if not self._working[item.execution_id]:
                 del self._working[item.execution_id]
+            if isinstance(one.error, StepTimeoutError) and monotonic() >= self._deadlines[item.execution_id]:
+                one.error = WorkflowTimeoutError(self._too_long())
             item.take(step, one)
         return ended
+
+    def _work_of(self, item: Item, step: PlannedStep) -> StepItem:
+        limit = min(
+            step.options.timeout_seconds or self.settings.step_soft_time_limit,
+            self.settings.step_soft_time_limit,
+            self._deadlines[item.execution_id] - monotonic(),
+        )
+        config = partial(rendered, item, step) if step.templated else step.config
+        return StepItem(self._context(item, step), config, limit)
+
+    def _never_came(self, item: Item, step: PlannedStep, error: StepError) -> StepItem:
+        """The outcome of a step whose wait ended otherwise than it should."""
+        work = StepItem(self._context(item, step), step.config, 0.0, error=error)
+        item.take(step, work)
+        return work
 
     def _context(self, item: Item, step: PlannedStep) -> StepContext:
         return StepContext(
@@ -137,6 +176,10 @@ class Work:
             occurred_at=item.occurred_at,
             results=dict(item.done),
             attempt=item.attempt,
+            depth=item.depth,
+            generation=item.generation,
+            is_required=step.is_required,
+            order=step.order,
             settings=self.settings,
             database=self.database,
         )
@@ -149,6 +192,7 @@ class Work:
     async def _finish(
         self,
         ended: Sequence[Ended],
+        undone: Sequence[Ended],
         outcomes: Sequence[tuple[Item, Outcome]],
         batch: bool,
         session: AsyncSession,
@@ -156,10 +200,11 @@ class Work:
         assert self.flow_run_id is not None
         ours = await record.still_ours(session, [item for item, _ in outcomes])
         await record.steps_ended(session, [one for one in ended if one[0].execution_id in ours], self.flow_run_id)
+        await record.steps_undone(session, [one for one in undone if one[0].execution_id in ours], self.flow_run_id)
         kept = [one for one in outcomes if one[0].execution_id in ours]
-        await record.executions_ended(session, kept, batch=batch)
-        retried = any(outcome.due_at for _, outcome in outcomes)
-        if retried and not batch:
+        await record.executions_ended(session, kept, self.settings, batch=batch)
+        retried = any(not outcome.is_final for _, outcome in outcomes)
+        if not batch and not all(outcome.is_final for _, outcome in outcomes):
             await claims.put_down(session, self.flow_run_id)
         if retried or not batch:  # what waited for one of these may be due
             await claims.wake(session, "")
@@ -190,6 +235,7 @@ class Work:
                 return
             self._cancelled |= set(cancelled)
             self._cancel(cancelled, _BY_REQUEST)
+            await self._progress.show(work for several in self._working.values() for work in several)
 
     def _cancel(self, executions: Sequence[UUID], reason: str) -> None:
         for execution_id in executions:

@@ -15,6 +15,7 @@ from automation.intake.decide import Match, decide
 from automation.intake.events import HasHappened, IncomingEvent, PastEvent, storable
 from automation.intake.matching import by_ids, concerned
 from automation.intake.projects import ensure_projects
+from automation.intake.waits import resolve_by_events
 from automation.models import Event, Execution, Json, utc_now
 from automation.models.bulk import insert_rows
 from automation.settings import Settings
@@ -59,7 +60,7 @@ async def accept(
         fresh = await _store(session, list(first.values()), source)
         new = [event for event in first.values() if event.id in fresh]
         new.sort(key=lambda event: event.occurred_at)
-        await ensure_projects(session, new)
+        await ensure_projects(session, new, settings)
         accepted = await _trigger(session, new, settings)
         known = await _known_executions(session, [id_ for id_ in first if id_ not in fresh])
     return [
@@ -133,6 +134,7 @@ async def accept_for(
 async def _trigger(session: AsyncSession, events: Sequence[IncomingEvent], settings: Settings) -> dict[str, Accepted]:
     """What becomes of these events, by their ids."""
     triggers = await concerned(session, events)
+    await resolve_by_events(session, events)
     matches = [Match(trigger, event) for event in events for trigger in triggers.by(event)]
     await decide(session, matches, settings)
     return await _answers(session, events, matches)

@@ -37,8 +37,8 @@ async def open_executions(session: AsyncSession, keys: Iterable[Key]) -> dict[Ke
     return found
 
 
-async def replace_open(session: AsyncSession, ids: Sequence[UUID], *, by: UUID) -> None:
-    """End what waits, and ask the engine to stop what runs: a newer execution takes their place."""
+async def replace_open(session: AsyncSession, ids: Sequence[UUID], *, by: UUID) -> Sequence[UUID]:
+    """End what waits, and ask the engine to stop what runs: a newer execution takes their place; which those are."""
     chosen = (  # locked as `create_executions` takes them, so that nothing changes between the two statements
         select(Execution.id)
         .where(Execution.id.in_(ids))
@@ -59,3 +59,4 @@ async def replace_open(session: AsyncSession, ids: Sequence[UUID], *, by: UUID) 
     )
     for statement in (waiting, running):
         await session.execute(statement.execution_options(synchronize_session=False))
+    return locked

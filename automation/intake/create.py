@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import and_, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from automation.callback.tell import executions_ended
 from automation.catalog import definitions
 from automation.errors import ConflictError, NotFoundError
 from automation.intake.events import storable
@@ -38,6 +39,9 @@ class Wanted:
     trigger_id: UUID | None = None
     event_id: str | None = None
     not_before: datetime | None = None
+    parent_id: UUID | None = None
+    parent_step: str = ""
+    depth: int = 0
     serial_key: str | None = None
     """What the trigger says that executions must not overlap on; each of them runs, one after the other."""
     by_name: bool = False
@@ -97,7 +101,7 @@ async def create_executions(session: AsyncSession, wanted: Sequence[Wanted], set
     for (one, ids), row in zip(merged, rows, strict=True):
         execution = written.get(one.id) or written[(one.workflow_id, row["key"])]
         started |= dict.fromkeys(ids, execution)
-    await _supersede_retrying(session, {one.id for one in started.values()})
+    await _supersede_retrying(session, {one.id for one in started.values()}, settings)
     await _flush(session, [one for one, _ in merged], now)
     for kind in sorted({one.kind for one in wanted}):
         await session.execute(select(func.pg_notify(WORK_CHANNEL, kind)))
@@ -251,6 +255,9 @@ def _row(one: Wanted, now: datetime, due_at: datetime) -> Json:
         "attempt": 0,
         "lost_count": 0,
         "dispatch_no": 0,
+        "parent_id": one.parent_id,
+        "parent_step": one.parent_step,
+        "depth": one.depth,
     }
 
 
@@ -292,12 +299,14 @@ _SUPERSEDE = text("""
       AND new.id <> old.id AND old.status = 'RETRYING' AND old.coalesces
       AND CASE WHEN old.version <> new.version THEN old.version < new.version
                ELSE old.occurred_at <= new.occurred_at END
+    RETURNING old.id
 """)
 
 
-async def _supersede_retrying(session: AsyncSession, new_ids: set[UUID]) -> None:
+async def _supersede_retrying(session: AsyncSession, new_ids: set[UUID], settings: Settings) -> None:
     """What is to be tried again gives way to a newer execution of its key; not to one that came out of order."""
-    await session.execute(_SUPERSEDE, {"ids": list(new_ids), "now": utc_now()})
+    ended = await session.scalars(_SUPERSEDE, {"ids": list(new_ids), "now": utc_now()})
+    await executions_ended(session, settings, ended.all())
 
 
 async def _flush(session: AsyncSession, wanted: Sequence[Wanted], now: datetime) -> None:

@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation import conditions
+from automation.callback.tell import executions_ended
 from automation.intake import memory, timers
 from automation.intake.concurrency import open_executions, replace_open
 from automation.intake.create import Started, Wanted, create_executions, runs_in_batch
@@ -63,6 +64,8 @@ class Match:
     started: Started | None = None
     leaves: list[conditions.Leaf] | None = None
     """Where the leaves of the conditions are wanted, a list for them."""
+    replaced: Sequence[UUID] = ()
+    """Executions whose place it took; those that ran have yet to stop."""
 
     def end(self, outcome: Outcome, reason: str = "") -> None:
         self.outcome, self.reason = outcome, reason
@@ -105,6 +108,7 @@ async def decide(
         if not rest:
             break
         await stage(session, rest)
+    await executions_ended(session, settings, [id_ for match in matches for id_ in match.replaced])
     if after is None:
         _fire_once(matches)
     await _create(session, [one for one in matches if one.outcome is None], settings)
@@ -289,7 +293,7 @@ async def _limit_concurrency(session: AsyncSession, matches: list[Match]) -> Non
         chosen[place] = match
     for place, match in sorted(chosen.items(), key=lambda pair: pair[0]):
         if place in held and match.trigger.config["concurrency"] == "replace":
-            await replace_open(session, held[place], by=match.execution_id)
+            match.replaced = await replace_open(session, held[place], by=match.execution_id)
 
 
 def _fire_once(matches: Sequence[Match]) -> None:

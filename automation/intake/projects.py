@@ -7,30 +7,32 @@ from sqlalchemy import case, or_, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from automation.callback.tell import workflows_ready
 from automation.catalog import definitions
 from automation.intake.events import IncomingEvent
 from automation.models import Project, Workflow, utc_now
 from automation.models.bulk import insert_rows
+from automation.settings import Settings
 
 _KNOWN = text("SELECT id FROM projects WHERE id = ANY(CAST(:ids AS text[]))")
 
 
-async def ensure_projects(session: AsyncSession, events: Sequence[IncomingEvent]) -> None:
+async def ensure_projects(session: AsyncSession, events: Sequence[IncomingEvent], settings: Settings) -> None:
     """Every project that an event names exists, with its default workflows and what is known of its owner."""
     facts: dict[str, dict[str, Any]] = {}
     for event in events:
         fact = facts.setdefault(event.project_id, _project_row(event.project_id))
         fact |= _facts(event)
     if facts:
-        await _ensure(session, facts)
+        await _ensure(session, facts, settings)
 
 
-async def ensure_project(session: AsyncSession, project_id: str) -> None:
+async def ensure_project(session: AsyncSession, project_id: str, settings: Settings) -> None:
     """A project that somebody names exists, with its default workflows; what is known of it stays as it is."""
-    await _ensure(session, {project_id: _project_row(project_id)})
+    await _ensure(session, {project_id: _project_row(project_id)}, settings)
 
 
-async def _ensure(session: AsyncSession, facts: Mapping[str, dict[str, Any]]) -> None:
+async def _ensure(session: AsyncSession, facts: Mapping[str, dict[str, Any]], settings: Settings) -> None:
     rows = [facts[id_] for id_ in sorted(facts)]
     known = set((await session.execute(_KNOWN, {"ids": list(facts)})).scalars())
     unknown = [row for row in rows if row["id"] not in known]
@@ -47,6 +49,7 @@ async def _ensure(session: AsyncSession, facts: Mapping[str, dict[str, Any]]) ->
             if definition.scope == "project"
         )
         await session.flush()
+        await workflows_ready(session, settings, new)
 
 
 def _project_row(project_id: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from sqlalchemy import ColumnElement, CursorResult, delete, exists, func, inspec
 from sqlalchemy.orm import InstrumentedAttribute
 
 from automation.database import Database
-from automation.models import FINAL, Activity, Base, Event, Execution, ExecutionLog, FlowRun
+from automation.models import FINAL, Activity, Alert, Base, Delivery, Event, Execution, ExecutionLog, FlowRun, Owed
 from automation.settings import WORK_POOL
 
 BATCH = 1000
@@ -31,7 +31,8 @@ PREFECT_BATCH = 50  # what Prefect's bulk_delete takes at most
 
 
 async def delete_rows(database: Database, before: datetime) -> dict[str, int]:
-    """Delete ended executions (with steps and logs), flow runs, events and activities older than `before`.
+    """Delete what is older than `before`: ended executions (with steps and logs), flow runs, events, activities,
+    alerts, and deliveries and effects of the outbox that are not under way any more.
 
     Returns:
         Rows deleted, by table; steps and log lines go with their execution and are not counted.
@@ -54,6 +55,11 @@ async def delete_rows(database: Database, before: datetime) -> dict[str, int]:
         "events": await _delete(database, Event, Event.received_at < before, Event.received_at),
         # ids rise with time, and created_at alone has no index
         "activities": await _delete(database, Activity, Activity.created_at < before, Activity.id),
+        "deliveries": await _delete(
+            database, Delivery, (Delivery.created_at < before) & (Delivery.status != "PENDING"), Delivery.created_at
+        ),
+        "outbox": await _delete(database, Owed, (Owed.created_at < before) & (Owed.status != "OWED"), Owed.created_at),
+        "alerts": await _delete(database, Alert, Alert.created_at < before, Alert.created_at),
     }
 
 

@@ -57,7 +57,7 @@ class Mirror:
         await self._every("windows", _WINDOWS, self.read_windows)
         await self._every("sweep", _SWEEP, self.sweep)
         async with self.database.transaction() as session:
-            failed = await settle.settle_ended(session)
+            failed = await settle.settle_ended(session, self.settings)
         await send(self.prefect, failed)
         await self._every("reap", self.settings.lease_seconds / 6, self._reap)
         await logs.copy(self.database, self.prefect)

@@ -7,15 +7,32 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from automation.errors import WorkerLostError
+from automation.callback.tell import executions_ended
+from automation.errors import HardTimeoutError, WorkerLostError
+from automation.intake import waits
 from automation.intake.create import WORK_CHANNEL, newer
-from automation.models import OPEN, Execution, FlowRun, Json, Status, StepExecution, Workflow, utc_now
+from automation.models import (
+    FINAL,
+    OPEN,
+    Execution,
+    ExecutionAttempt,
+    FlowRun,
+    Json,
+    Status,
+    StepExecution,
+    Workflow,
+    utc_now,
+)
+from automation.models.recovery_queries import dead_letter
 from automation.prefect_events import execution_failed
+from automation.retries import policy
+from automation.settings import Settings
 
+_LOST = {HardTimeoutError.code: "a step did not stop at its hard limit, and its process was killed"}
 _STEP_BACK, _LONGEST = timedelta(seconds=1), timedelta(minutes=1)
 
 
-async def settle_ended(session: AsyncSession) -> list[Json]:
+async def settle_ended(session: AsyncSession, settings: Settings) -> list[Json]:
     """Hand the unfinished executions of ended runs to the retry policy.
 
     What the engine committed stands: a final execution is not touched, whatever Prefect says of its run.
@@ -24,7 +41,7 @@ async def settle_ended(session: AsyncSession) -> list[Json]:
         The events to send of those that failed for good.
     """
     query = (
-        select(Execution, FlowRun.state, Workflow.name)
+        select(Execution, FlowRun, Workflow.name)
         .join(FlowRun, FlowRun.id == Execution.flow_run_id)
         .join(Workflow, Workflow.id == Execution.workflow_id)
         .where(Execution.status.in_(OPEN), FlowRun.ended_at.is_not(None))
@@ -32,8 +49,11 @@ async def settle_ended(session: AsyncSession) -> list[Json]:
         .with_for_update(of=Execution, skip_locked=True)
     )
     rows = (await session.execute(query)).tuples().all()
-    for execution, state, _ in rows:
-        await _settle(session, execution, cancelled=state == "CANCELLED")
+    ended: list[UUID] = []
+    for execution, run, _ in rows:
+        ended += await _settle(session, execution, run, settings)
+    await executions_ended(session, settings, ended)
+    await dead_letter(session, ended)
     if rows:
         await session.execute(select(func.pg_notify(WORK_CHANNEL, "")))
     return [_failed_event(execution, name) for execution, _, name in rows if execution.status == Status.FAILED]
@@ -50,26 +70,51 @@ def _failed_event(execution: Execution, workflow_name: str) -> Json:
     )
 
 
-async def _settle(session: AsyncSession, execution: Execution, *, cancelled: bool) -> None:
-    """Cancelled with its run; or never begun and waiting again; or lost, and tried again by the policy."""
-    await _close_steps(session, [execution.id])
-    if cancelled or execution.cancel_requested_at is not None:
+async def _settle(session: AsyncSession, execution: Execution, run: FlowRun, settings: Settings) -> list[UUID]:
+    """Cancelled with its run; or never begun and waiting again; or lost, and tried again by the policy.
+
+    Returns:
+        The executions that have ended by that.
+    """
+    gave_way = None
+    await _close_steps(session, [execution.id], run.lost_code or WorkerLostError.code)
+    if run.state == "CANCELLED" or execution.cancel_requested_at is not None:
         _end(execution, Status.CANCELLED, "cancelled with its flow run", "CANCELLED")
+        await waits.cancel_all(session, [execution.id])
+        await waits.close_steps(session, execution.id)
+    elif execution.status == Status.WAITING:
+        execution.flow_run_id = None  # what it waits for comes all the same; then it gets another run
     elif execution.status == Status.PENDING and execution.attempt == 0:
-        await _wait_again(session, execution)
+        gave_way = await _wait_again(session, execution)
     else:
-        execution.lost_count += 1
-        delay = WorkerLostError.policy.delay_before(execution.lost_count)
-        lost = "the process that ran it is gone"
-        if delay is None:
-            _end(execution, Status.FAILED, f"{lost}, {execution.lost_count} times", WorkerLostError.code)
-        else:
-            execution.status = Status.RETRYING
-            execution.flow_run_id = None
-            execution.batch = False
-            execution.due_at = utc_now() + delay
-            execution.error_message, execution.error_code = lost, WorkerLostError.code
+        _lose(session, execution, run, settings)
     await session.flush()
+    return [one.id for one in (execution, gave_way) if one and one.status in FINAL]
+
+
+def _lose(session: AsyncSession, execution: Execution, run: FlowRun, settings: Settings) -> None:
+    """Its process is gone: tried again, alone, so that a poisonous one takes no others with it."""
+    code = run.lost_code or WorkerLostError.code
+    execution.lost_count += 1
+    delay = policy(code, settings.retry_config).delay_before(execution.lost_count)
+    lost = _LOST.get(code, "the process that ran it is gone")
+    if delay is None:
+        _end(execution, Status.FAILED, f"{lost}, {execution.lost_count} times", code)
+        return
+    session.add(
+        ExecutionAttempt(
+            execution_id=execution.id,
+            attempt=execution.attempt,
+            status=Status.FAILED,
+            error_code=code,
+            error_message=lost,
+        )
+    )
+    execution.status = Status.RETRYING
+    execution.flow_run_id = None
+    execution.batch = False
+    execution.due_at = utc_now() + delay
+    execution.error_message, execution.error_code = lost, code
 
 
 def _end(execution: Execution, status: Status, message: str, code: str) -> None:
@@ -78,10 +123,10 @@ def _end(execution: Execution, status: Status, message: str, code: str) -> None:
     execution.error_message, execution.error_code = message, code
 
 
-async def _wait_again(session: AsyncSession, execution: Execution) -> None:
+async def _wait_again(session: AsyncSession, execution: Execution) -> Execution | None:
     """Put it back into the queue, each time a second later, in case no run gets as far as to begin it.
 
-    Of two that wait on one key (uq_workflow_executions_waiting allows but one) the older gives way.
+    Of two that wait on one key (uq_workflow_executions_waiting allows but one) the older gives way; it is returned.
     """
     query = select(Execution).where(
         Execution.workflow_id == execution.workflow_id,
@@ -93,12 +138,13 @@ async def _wait_again(session: AsyncSession, execution: Execution) -> None:
     other = (await session.execute(query.with_for_update())).scalar_one_or_none() if execution.coalesces else None
     if other and newer(other.version, other.occurred_at, execution.version, execution.occurred_at):
         _supersede(execution, other)
-        return
+        return execution
     if other:
         _supersede(other, execution)
         await session.flush()
     execution.flow_run_id = None
     execution.due_at = utc_now() + min(_STEP_BACK * (execution.dispatch_no - 1), _LONGEST)
+    return other
 
 
 def _supersede(old: Execution, new: Execution) -> None:
@@ -106,10 +152,10 @@ def _supersede(old: Execution, new: Execution) -> None:
     _end(old, Status.CANCELLED, f"superseded by {new.id}, a newer execution of the same key", "")
 
 
-async def _close_steps(session: AsyncSession, execution_ids: Sequence[UUID]) -> None:
+async def _close_steps(session: AsyncSession, execution_ids: Sequence[UUID], code: str) -> None:
     """A step that was running when its process died did not complete."""
     await session.execute(
         update(StepExecution)
         .where(StepExecution.execution_id.in_(execution_ids), StepExecution.status == Status.RUNNING)
-        .values(status=Status.FAILED, completed_at=utc_now(), error_code=WorkerLostError.code)
+        .values(status=Status.FAILED, completed_at=utc_now(), error_code=code)
     )

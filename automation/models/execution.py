@@ -126,6 +126,8 @@ class Execution(WithId, Base):
     retries: Mapped[int] = mapped_column(server_default="0", default=0)
     """Retries that the policy has granted for `failed_step`, the step that fails now."""
     failed_step: Mapped[str] = mapped_column(String(100), server_default="", default="")
+    generation: Mapped[int] = mapped_column(server_default="0", default=0)
+    """How often somebody had completed steps run anew; their effects are new ones then."""
     ran_seconds: Mapped[float] = mapped_column(server_default="0", default=0.0)
     """Running time of the stretches that have ended; waits and backoff do not count."""
     degraded: Mapped[bool] = mapped_column(server_default=false(), default=False)

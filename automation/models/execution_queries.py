@@ -11,6 +11,7 @@ from automation.errors import NotFoundError
 from automation.models.execution import Execution, ExecutionLog, StepExecution
 from automation.models.flow_run import FlowRun
 from automation.models.paging import Order, Page, Position, read_page
+from automation.models.recovery import Owed
 from automation.models.workflow import Workflow
 
 NEWEST_FIRST = Order(Execution.created_at, Execution.id, descending=True)
@@ -19,12 +20,14 @@ OLDEST_LINE_FIRST = Order(ExecutionLog.timestamp, ExecutionLog.id, descending=Fa
 
 @dataclass(frozen=True, slots=True)
 class ExecutionDetail:
-    """An execution with all that belongs to it. `flow_run` is the last one that carried it."""
+    """An execution with all that belongs to it. `flow_run` is the last one that carried it, `owed` what its steps
+    left to the outbox and is not delivered."""
 
     execution: Execution
     workflow_name: str
     steps: list[StepExecution]
     flow_run: FlowRun | None
+    owed: list[Owed]
 
 
 async def list_executions(
@@ -75,7 +78,12 @@ async def find_execution(session: AsyncSession, execution_id: UUID) -> Execution
         .where(StepExecution.execution_id == execution_id)
         .order_by(StepExecution.order, StepExecution.identifier)
     )
-    return ExecutionDetail(execution, name, list(steps), flow_run)
+    owed = await session.scalars(
+        select(Owed)
+        .where(Owed.execution_id == execution_id, Owed.status != "DELIVERED")
+        .order_by(Owed.created_at, Owed.id)
+    )
+    return ExecutionDetail(execution, name, list(steps), flow_run, list(owed))
 
 
 async def lock_execution(session: AsyncSession, execution_id: UUID) -> Execution:

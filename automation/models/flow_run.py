@@ -41,6 +41,8 @@ class FlowRun(WithId, Base):
     claimed_at: Mapped[datetime | None]
     lease_until: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    lost_code: Mapped[str] = mapped_column(String(50), server_default="", default="")
+    """Why its worker killed it, as an error code; empty when it was lost otherwise."""
     logs_read_at: Mapped[datetime | None]
     logs_done: Mapped[bool] = mapped_column(default=False)
 

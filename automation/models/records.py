@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Identity, Index, String
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from automation.models.base import Base, Json, WithId, WithTimes, utc_now
@@ -31,10 +31,21 @@ class Activity(Base):
 
 
 class Alert(WithId, Base):
-    """Something that an operator should know, from when it was seen until it is over."""
+    """Something that an operator should know, from when it was seen until it is over.
+
+    The administrators are told of a CRITICAL one; `notified_at` says when that was, be it in one message with others.
+    """
 
     __tablename__ = "alerts"
-    __table_args__ = (Index("ix_alerts_project_id_created_at", "project_id", "created_at"),)
+    __table_args__ = (
+        Index("ix_alerts_project_id_created_at", "project_id", "created_at"),
+        Index("ix_alerts_rule_notified_at", "rule", "notified_at"),
+        Index(
+            "ix_alerts_untold",
+            "created_at",
+            postgresql_where=text("notified_at IS NULL AND severity = 'CRITICAL'"),
+        ),
+    )
 
     project_id: Mapped[str | None] = mapped_column(String(128))
     execution_id: Mapped[UUID | None]
@@ -44,6 +55,7 @@ class Alert(WithId, Base):
     details: Mapped[Json] = mapped_column(default=dict)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     resolved_at: Mapped[datetime | None]
+    notified_at: Mapped[datetime | None]
 
 
 class Integration(WithId, WithTimes, Base):

@@ -62,7 +62,7 @@ class StepAttempt(Base):
 class Wait(WithId, Base):
     """What a step waits for: a time, an event, somebody's approval, or the end of another execution.
 
-    `status` is WAITING, RESOLVED, TIMED_OUT or CANCELLED. Whoever resolves it writes `result`, which is the step's.
+    `status` is WAITING, RESOLVED, TIMED_OUT, REJECTED or CANCELLED. Whoever resolves it writes `result`, the step's.
     """
 
     __tablename__ = "execution_waits"
@@ -86,6 +86,7 @@ class Wait(WithId, Base):
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     due_at: Mapped[datetime | None]
     """When a time has come, or when waiting for anything else is over."""
+    on_timeout: Mapped[str] = mapped_column(String(10), default="fail")
     event_type: Mapped[str] = mapped_column(String(100), default="")
     conditions: Mapped[Json] = mapped_column(default=dict)
     child_id: Mapped[UUID | None]
@@ -128,17 +129,21 @@ class DeadLetter(Base):
 
 
 class Owed(WithId, Base):
-    """The outbox: an effect at a neighbour that could not be reached, delivered when it is back."""
+    """The outbox: an effect at a neighbour that could not be reached, delivered when it is back.
+
+    `status` is OWED, DELIVERED, or REFUSED when the neighbour says that it will never take it. `neighbour` is
+    `insights`, or one of the channels by which Foundation tells people.
+    """
 
     __tablename__ = "outbox"
     __table_args__ = (
         Index("uq_outbox_idempotency_key", "idempotency_key", unique=True),
-        Index("ix_outbox_due_at", "due_at", postgresql_where=text("status = 'OWED'")),
+        Index("ix_outbox_owed", "neighbour", "created_at", postgresql_where=text("status = 'OWED'")),
         Index("ix_outbox_execution_id", "execution_id"),
     )
 
     idempotency_key: Mapped[str] = mapped_column(String(250))
-    neighbour: Mapped[str] = mapped_column(String(20))
+    neighbour: Mapped[str] = mapped_column(String(40))
     execution_id: Mapped[UUID | None]
     project_id: Mapped[str | None] = mapped_column(String(128))
     step: Mapped[str] = mapped_column(String(100))

@@ -51,6 +51,14 @@ class Release:
     files: dict[str, File]
 
 
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Versions that can go live, the newest first, and which is live where, by environment."""
+
+    versions: list[str]
+    environments: dict[str, str]
+
+
 def release_folder(root: Path, project_id: str, version: str) -> Path:
     """Where a release is."""
     return root / project_id / "releases" / version
@@ -113,6 +121,11 @@ def read_release(folder: Path) -> Release:
 def list_releases(root: Path, project_id: str) -> list[str]:
     """Versions of all releases that can go live, the newest first."""
     return [name for name in _names(root, project_id) if not name.endswith(_FAILED)]
+
+
+def overview(root: Path, project_id: str) -> Overview:
+    """What a project has to choose from."""
+    return Overview(list_releases(root, project_id), environments(root, project_id))
 
 
 def release_of(root: Path, project_id: str, execution_id: str) -> str | None:

@@ -16,6 +16,7 @@ from uuid import UUID
 from prefect.logging import get_logger
 
 from automation.engine import vitals
+from automation.errors import HardTimeoutError
 from automation.settings import Settings
 from automation.worker import child as process
 from automation.worker import ours
@@ -42,10 +43,12 @@ class Lost:
 
     Attributes:
         handed_back: nothing went wrong: the worker stops, and the run is for another one.
+        code: the error code of what it was killed for, if that is an error of a step.
     """
 
     reason: str
     handed_back: bool = False
+    code: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -275,7 +278,9 @@ class Children:
         while True:
             await asyncio.sleep(_LOOK)
             for one in self._all:
+                code = ""
                 if vitals.overdue(one.vitals):
+                    code = HardTimeoutError.code
                     why = f"A step ran longer than its hard limit of {limit:g} s (AUTOMATION_STEP_HARD_TIME_LIMIT)"
                 elif vitals.silence(one.vitals) > silence:
                     why = f"Something blocked the event loop of its process for {silence:g} s"
@@ -287,7 +292,7 @@ class Children:
                     continue
                 if one.killed_for is None:
                     log.error("%s; process %s is killed.", why, one.process.pid)
-                    self._kill(one, Lost(f"{why}; its process was killed."))
+                    self._kill(one, Lost(f"{why}; its process was killed.", code=code))
 
     def _later(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -34,7 +34,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 
 from automation.engine import process_database
 from automation.models import utc_now
-from automation.models.flow_run_queries import is_held
+from automation.models.flow_run_queries import is_held, note_lost
 from automation.settings import get_settings
 from automation.steps import one_line
 from automation.worker import adapter, events, ours
@@ -251,6 +251,9 @@ class WarmWorker(ProcessWorker):
             state = await self._hand_back(id_)
         elif reason := outcome.reason if isinstance(outcome, Lost) else outcome.error:
             log.error("Flow run %s crashed: %s", _named(run.flow_run), one_line(reason))
+            if isinstance(outcome, Lost) and outcome.code:
+                async with process_database().transaction() as session:
+                    await note_lost(session, id_, outcome.code)
             state = await self._propose(id_, Crashed(message=reason))
         else:
             assert isinstance(outcome, Done)

@@ -12,6 +12,7 @@ from automation.database import Database
 from automation.errors import ConflictError, NotFoundError
 from automation.intake.create import WORK_CHANNEL
 from automation.models import FINAL, Execution, FlowRun, Status, StepExecution, Workflow, utc_now
+from automation.settings import Settings
 
 UNFINISHED = [Status.PENDING, Status.RUNNING, Status.RETRYING, Status.WAITING]
 
@@ -109,7 +110,7 @@ async def test_what_waits_is_cancelled_at_once(database: Database, workflow_id: 
     id_ = await write(database, workflow_id, status)
 
     async with database.transaction() as session:
-        await control.cancel(session, id_)
+        await control.cancel(session, id_, Settings())
 
     stored = await read(database, id_)
     assert stored.status == Status.CANCELLED
@@ -123,9 +124,9 @@ async def test_what_runs_is_asked_to_stop_and_asking_again_changes_nothing(
     id_ = await write(database, workflow_id, Status.RUNNING)
 
     async with database.transaction() as session:
-        first = (await control.cancel(session, id_)).cancel_requested_at
+        first = (await control.cancel(session, id_, Settings())).cancel_requested_at
     async with database.transaction() as session:
-        await control.cancel(session, id_)
+        await control.cancel(session, id_, Settings())
 
     stored = await read(database, id_)
     assert (stored.status, stored.completed_at) == (Status.RUNNING, None)
@@ -138,7 +139,7 @@ async def test_what_has_ended_is_not_cancelled(database: Database, workflow_id: 
 
     with pytest.raises(ConflictError, match=status):
         async with database.transaction() as session:
-            await control.cancel(session, id_)
+            await control.cancel(session, id_, Settings())
 
     assert (await read(database, id_)).error_message == "it broke"
 
@@ -156,7 +157,9 @@ async def test_of_two_retries_at_the_same_moment_one_wins(database: Database, wo
 
 
 async def test_an_unknown_execution_can_be_neither_retried_nor_cancelled(database: Database) -> None:
-    for action in (control.retry, control.cancel):
-        with pytest.raises(NotFoundError):
-            async with database.transaction() as session:
-                await action(session, uuid4())
+    with pytest.raises(NotFoundError):
+        async with database.transaction() as session:
+            await control.retry(session, uuid4())
+    with pytest.raises(NotFoundError):
+        async with database.transaction() as session:
+            await control.cancel(session, uuid4(), Settings())

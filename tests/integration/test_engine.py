@@ -219,7 +219,7 @@ async def test_rows_of_a_step_are_written_with_its_outcome_or_not_at_all(
 
 async def cancelled_while_running(database: Database, id_: UUID) -> None:
     async with database.transaction() as session:
-        await control.cancel(session, id_)
+        await control.cancel(session, id_, get_settings())
 
 
 async def test_a_cancel_request_stops_the_step_under_way(
@@ -381,7 +381,7 @@ async def test_a_run_whose_execution_was_cancelled_meanwhile_is_cancelled_too(
         await session.flush()
         (await session.get_one(Execution, id_)).flow_run_id = row.id
     async with database.transaction() as session:
-        await control.cancel(session, id_)
+        await control.cancel(session, id_, get_settings())
 
     assert (await run(prefect, flow_run)).is_cancelled()
     assert ran == []

@@ -55,7 +55,7 @@ async def change(database: Database, model: type[Any], id_: UUID, **values: Any)
 
 async def settled(database: Database) -> None:
     async with database.transaction() as session:
-        await settle.settle_ended(session)
+        await settle.settle_ended(session, SETTINGS)
 
 
 @pytest.fixture(autouse=True)

@@ -28,14 +28,16 @@ def _mode(path: Path) -> int:
 def test_the_first_start_makes_keys_that_only_the_owner_reads(tmp_path: Path) -> None:
     installation = prepare(Settings())
     home = tmp_path / "home"
-    assert [_mode(home / name) for name in ("api.key", "studio-webhook.secret")] == [0o600, 0o600]
+    made = {"api.key", "studio-webhook.secret", "studio-callback.secret"}
+    assert {_mode(home / name) for name in made} == {0o600}
     assert _mode(home) == 0o700
     assert (home / "api.key").read_text().strip() == installation.api_key
     assert len(base64.urlsafe_b64decode(installation.api_key + "=")) == 32
-    prefix, _, secret = installation.studio_webhook_secret.partition("_")
-    assert prefix == "whsec"
-    assert len(base64.b64decode(secret, validate=True)) == 32
-    assert {path.name for path in home.iterdir() if path.is_file()} == {"api.key", "studio-webhook.secret"}
+    for whole in (installation.studio_webhook_secret, installation.studio_callback_secret):
+        prefix, _, secret = whole.partition("_")
+        assert prefix == "whsec"
+        assert len(base64.b64decode(secret, validate=True)) == 32
+    assert {path.name for path in home.iterdir() if path.is_file()} == made
 
 
 def test_later_starts_keep_them(tmp_path: Path) -> None:
@@ -49,11 +51,13 @@ def test_two_installations_share_no_key(tmp_path: Path, monkeypatch: pytest.Monk
     second = prepare(Settings())
     assert first.api_key != second.api_key
     assert first.studio_webhook_secret != second.studio_webhook_secret
+    assert first.studio_callback_secret != second.studio_callback_secret
 
 
 def test_keys_from_the_environment_win_and_are_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOMATION_API_KEY", "given")
     monkeypatch.setenv("AUTOMATION_STUDIO_WEBHOOK_SECRET", "whsec_Z2l2ZW4=")
+    monkeypatch.setenv("AUTOMATION_STUDIO_CALLBACK_SECRET", "whsec_Z2l2ZW5vdXQ=")
     installation = prepare(Settings())
     assert installation.api_key == "given"
     assert installation.studio_webhook_secret == "whsec_Z2l2ZW4="
@@ -65,7 +69,8 @@ def test_no_secret_appears_when_an_installation_is_printed(monkeypatch: pytest.M
     monkeypatch.setenv("AUTOMATION_PREFECT_DATABASE_URL", "postgresql://me:hidden@db/prefect")
     monkeypatch.setenv("AUTOMATION_API_KEY", "hidden")
     installation = prepare(Settings())
-    for field in ("database_url", "prefect_database_url", "api_key", "studio_webhook_secret"):
+    secret = ("database_url", "prefect_database_url", "api_key", "studio_webhook_secret", "studio_callback_secret")
+    for field in secret:
         assert f"{field}=" not in repr(installation).replace(repr(installation.settings), "")
 
 
@@ -157,6 +162,7 @@ def test_the_exports_are_shell_and_show_no_secret(tmp_path: Path, monkeypatch: p
     lines = exports(installation)
     assert installation.api_key not in lines
     assert installation.studio_webhook_secret not in lines
+    assert installation.studio_callback_secret not in lines
     monkeypatch.delenv("AUTOMATION_HOME")
     assert environment(installation).items() <= _after(lines).items()
 

@@ -53,6 +53,7 @@ def test_a_wrong_setting_names_itself_its_value_and_what_it_expects(
 
 _POSTGRESQL = "expected postgresql://user:password@host:port/database"
 _APPRISE = "expected Apprise URLs (service://…), separated by blanks"
+_NEIGHBOUR = "expected http://host[:port][/path] or https://…, without query and credentials"
 _MAIL_SERVER = "expected smtp://[user:password@]host[:port] or smtps://…"
 
 
@@ -66,7 +67,12 @@ _MAIL_SERVER = "expected smtp://[user:password@]host[:port] or smtps://…"
         ("AUTOMATION_SMTP_URL", "smtp://me:hunter2@host:port", _MAIL_SERVER),
         ("AUTOMATION_SMTP_URL", "smtp://", _MAIL_SERVER),
         ("AUTOMATION_NOTIFY_URLS", "slack://hunter2 hunter2", _APPRISE),
+        ("AUTOMATION_ADMIN_NOTIFY_URLS", "slack://hunter2 hunter2", _APPRISE),
+        ("RUNTIME_URL", "ftp://host", _NEIGHBOUR),
+        ("INSIGHTS_URL", "https://me:hunter2@host/api", _NEIGHBOUR),
+        ("FOUNDATION_URL", "https://host/api?key=hunter2", _NEIGHBOUR),
         ("AUTOMATION_STUDIO_WEBHOOK_SECRET", "plain", "expected whsec_ and base64, as Standard Webhooks says"),
+        ("AUTOMATION_STUDIO_CALLBACK_SECRET", "plain", "expected whsec_ and base64, as Standard Webhooks says"),
     ],
 )
 def test_a_wrong_secret_names_itself_and_stays_secret(
@@ -100,3 +106,10 @@ def test_the_platforms_own_variables_keep_their_names_and_defaults(monkeypatch: 
     assert settings.auto_save_interval == 30
     monkeypatch.setenv("AUTO_SAVE_INTERVAL", "0.5")
     assert Settings().auto_save_interval == 0.5
+
+
+def test_a_neighbours_address_may_end_in_a_slash_and_an_empty_one_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNTIME_URL", "https://runtime.example/api/")
+    monkeypatch.setenv("INSIGHTS_URL", "")
+    settings = get_settings()
+    assert (settings.runtime_url, settings.insights_url) == ("https://runtime.example/api", None)

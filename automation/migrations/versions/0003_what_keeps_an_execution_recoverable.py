@@ -126,6 +126,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=10), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("on_timeout", sa.String(length=10), nullable=False),
         sa.Column("event_type", sa.String(length=100), nullable=False),
         sa.Column("conditions", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("child_id", sa.Uuid(), nullable=True),
@@ -203,6 +204,8 @@ def upgrade() -> None:
     op.add_column(
         "workflow_executions", sa.Column("failed_step", sa.String(length=100), server_default="", nullable=False)
     )
+    op.add_column("flow_runs", sa.Column("lost_code", sa.String(length=50), server_default="", nullable=False))
+    op.add_column("workflow_executions", sa.Column("generation", sa.Integer(), server_default="0", nullable=False))
     op.add_column("workflow_executions", sa.Column("ran_seconds", sa.Float(), server_default="0", nullable=False))
     op.add_column(
         "workflow_executions", sa.Column("degraded", sa.Boolean(), server_default=sa.text("false"), nullable=False)
@@ -232,6 +235,8 @@ def downgrade() -> None:
     op.drop_column("workflow_executions", "parent_id")
     op.drop_column("workflow_executions", "degraded")
     op.drop_column("workflow_executions", "ran_seconds")
+    op.drop_column("workflow_executions", "generation")
+    op.drop_column("flow_runs", "lost_code")
     op.drop_column("workflow_executions", "failed_step")
     op.drop_column("workflow_executions", "retries")
     op.drop_column("workflow_executions", "workflow_version")

@@ -22,6 +22,11 @@ ENDPOINTS = [
     ("GET", f"executions/{uuid4()}/logs/"),
     ("POST", f"executions/{uuid4()}/retry/"),
     ("POST", f"executions/{uuid4()}/cancel/"),
+    ("GET", "dead-letters/"),
+    ("POST", "dead-letters/redrive/"),
+    ("POST", f"dead-letters/{uuid4()}/redrive/"),
+    ("GET", "deliveries/"),
+    ("POST", f"deliveries/{uuid4()}/redeliver/"),
 ]
 NO_SIGNATURE = {"webhook-id": "1", "webhook-timestamp": "1", "webhook-signature": "v1,x"}
 HEADERS = [None, "", "Bearer", "Bearer wrong", f"Basic {KEY}", KEY, f"Bearer {KEY}x", "Bearer é"]

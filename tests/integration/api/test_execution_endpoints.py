@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from automation.models import ExecutionLog, FlowRun, Status, StepExecution, utc_now
+from automation.models import ExecutionLog, FlowRun, Owed, Status, StepExecution, utc_now
 from tests.integration.api.serving import Api
 
 
@@ -277,3 +277,28 @@ async def test_a_state_that_does_not_allow_it_is_409(api: Api) -> None:
         answer = await api.post(f"executions/{done}/{action}/")
         assert (answer.status_code, answer.json()["type"]) == (409, "/problems/conflict")
         assert "COMPLETED" in answer.json()["detail"]
+
+
+async def test_an_execution_lists_what_is_owed_and_not_what_was_delivered(api: Api) -> None:
+    id_ = await api.execution(await api.workflow(), Status.COMPLETED, degraded=True)
+    async with api.database.transaction() as session:
+        for status in ("OWED", "DELIVERED"):
+            session.add(
+                Owed(idempotency_key=f"{id_}:{status}", neighbour="insights", execution_id=id_, step="log-activity",
+                     request={}, status=status, last_error="cannot be reached")
+            )  # fmt: skip
+    other = await api.execution(await api.workflow("p2"), Status.COMPLETED)
+
+    answer = (await api.get(f"executions/{id_}/")).json()
+
+    assert answer["degraded"] is True
+    [owed] = answer["owed"]
+    assert owed == {
+        "neighbour": "insights",
+        "step": "log-activity",
+        "status": "OWED",
+        "last_error": "cannot be reached",
+        "due_at": owed["due_at"],
+    }
+    answer = (await api.get(f"executions/{other}/")).json()
+    assert (answer["degraded"], answer["owed"]) == (False, [])

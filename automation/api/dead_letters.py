@@ -1,0 +1,117 @@
+"""Dead letters: executions that failed for good, and having them tried again."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ValidationError as PydanticError
+from starlette.requests import Request
+
+from automation import control
+from automation.api.auth import require_key
+from automation.api.bodies import read_json, schema_of
+from automation.api.events import StartedOut, json_body
+from automation.api.filters import NameFilter, ProjectFilter
+from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
+from automation.api.problems import documented
+from automation.api.services import ServicesOf
+from automation.errors import RefusedError
+from automation.models.recovery_queries import Letters, list_letters
+
+router = APIRouter(prefix="/dead-letters", tags=["dead letters"], dependencies=[Depends(require_key)])
+
+_BY = "api"
+_Text = Annotated[str | None, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class DeadLetterOut(BaseModel):
+    """An execution that failed for good; `status` is what it is now."""
+
+    execution_id: UUID
+    workflow_id: UUID
+    workflow_name: str
+    project_id: str | None
+    kind: str
+    status: str
+    failed_step: str
+    error_code: str
+    error_message: str
+    created_at: datetime
+    redriven_at: datetime | None
+    redriven_by: str
+
+
+class RedriveBody(BaseModel):
+    """Which open dead letters are meant: those that everything given applies to; `{}` is all of them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    project_id: _Text = None
+    kind: _Text = None
+    error_code: _Text = None
+    ids: list[UUID] | None = Field(None, max_length=control.REDRIVEN_AT_ONCE)
+
+
+class RedrivenOut(BaseModel):
+    """Executions that are tried again, the oldest first, and how many dead letters that were meant are left."""
+
+    count: int
+    executions: list[UUID]
+    left: int
+
+
+@router.get("/", responses=documented(401, 422, 503))
+async def get_dead_letters(
+    request: Request,
+    services: ServicesOf,
+    project_id: ProjectFilter = None,
+    kind: NameFilter = None,
+    error_code: NameFilter = None,
+    redriven: bool = False,
+    cursor: CursorText = None,
+    page_size: PageSize = 50,
+) -> Listing[DeadLetterOut]:
+    """Dead letters, newest first: those that are open, or those that were tried again."""
+    position = decode_cursor(cursor, UUID)
+    letters = Letters(project_id=project_id, kind=kind, error_code=error_code)
+    async with services.database.transaction() as session:
+        page = await list_letters(session, letters, redriven=redriven, position=position, size=page_size)
+    return listing(request, page, (_out(*row) for row in page.rows))
+
+
+@router.post(
+    "/redrive/",
+    status_code=202,
+    responses=documented(401, 413, 422, 503),
+    openapi_extra=json_body(schema_of(RedriveBody)),
+)
+async def redrive_dead_letters(request: Request, services: ServicesOf) -> RedrivenOut:
+    """Try many again, at most 1,000 a call; call again while `left` is not 0."""
+    letters = await read_json(request, _parse)
+    async with services.database.transaction() as session:
+        redriven = await control.redrive(session, letters, asked_by=_BY)
+    return RedrivenOut(count=len(redriven.executions), executions=list(redriven.executions), left=redriven.left)
+
+
+@router.post("/{execution_id}/redrive/", status_code=202, responses=documented(401, 404, 409, 422, 503))
+async def redrive_dead_letter(execution_id: UUID, services: ServicesOf) -> StartedOut:
+    """Try one again, from its first step that is not completed."""
+    async with services.database.transaction() as session:
+        return StartedOut.model_validate(await control.redrive_one(session, execution_id, asked_by=_BY))
+
+
+def _parse(raw: object) -> Letters:
+    try:
+        body = RedriveBody.model_validate(raw)
+    except PydanticError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise RefusedError(f"{field or 'body'}: {first['msg']}", field) from None
+    return Letters(project_id=body.project_id, kind=body.kind, error_code=body.error_code, ids=body.ids)
+
+
+def _out(letter: Any, workflow_name: str, status: str) -> DeadLetterOut:
+    of_letter = {name: getattr(letter, name) for name in DeadLetterOut.model_fields if hasattr(letter, name)}
+    return DeadLetterOut(**of_letter, workflow_name=workflow_name, status=status)

@@ -1,0 +1,73 @@
+"""Deliveries: what Studio was told, and telling it again."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+
+from automation.api.auth import require_key
+from automation.api.filters import ProjectFilter
+from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
+from automation.api.problems import documented
+from automation.api.services import ServicesOf
+from automation.callback import tell
+from automation.models.recovery_queries import list_deliveries
+
+router = APIRouter(prefix="/deliveries", tags=["deliveries"], dependencies=[Depends(require_key)])
+
+DeliveryStatus = Literal["PENDING", "DELIVERED", "FAILED"]
+DeliveryType = Literal["workflows.ready", "execution.completed", "execution.failed", "execution.cancelled"]
+
+
+class DeliveryOut(BaseModel):
+    """A signed webhook to Studio; its id is the header `webhook-id`."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    type: str
+    execution_id: UUID | None
+    project_id: str | None
+    status: str
+    attempts: int
+    due_at: datetime = Field(description="While it is PENDING: when it is sent next.")
+    last_status: int | None = Field(description="What Studio answered last; null when nothing came back.")
+    last_error: str
+    created_at: datetime
+    delivered_at: datetime | None
+
+
+@router.get("/", responses=documented(401, 422, 503))
+async def get_deliveries(
+    request: Request,
+    services: ServicesOf,
+    status: DeliveryStatus | None = None,
+    type: DeliveryType | None = None,
+    project_id: ProjectFilter = None,
+    execution_id: UUID | None = None,
+    cursor: CursorText = None,
+    page_size: PageSize = 50,
+) -> Listing[DeliveryOut]:
+    """Deliveries, newest first."""
+    position = decode_cursor(cursor, UUID)
+    async with services.database.transaction() as session:
+        page = await list_deliveries(
+            session,
+            status=status,
+            type=type,
+            project_id=project_id,
+            execution_id=execution_id,
+            position=position,
+            size=page_size,
+        )
+    return listing(request, page, (DeliveryOut.model_validate(one) for (one,) in page.rows))
+
+
+@router.post("/{id}/redeliver/", status_code=202, responses=documented(401, 404, 409, 422, 503))
+async def redeliver(id: UUID, services: ServicesOf) -> DeliveryOut:
+    """Send a delivery now, under its old id; what it tells is read anew."""
+    async with services.database.transaction() as session:
+        return DeliveryOut.model_validate(await tell.redeliver(session, services.settings, id))

@@ -1,0 +1,69 @@
+"""Undoing what a workflow had done, when it fails for good or is cancelled: its completed steps, in reverse order."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from time import perf_counter
+
+from automation.catalog import step_type
+from automation.engine.context import rendered
+from automation.engine.plan import Item, PlannedStep
+from automation.engine.record import Outcome
+from automation.errors import StepError, StepTimeoutError, ValidationError, as_step_error
+from automation.models import Status, utc_now
+from automation.steps import LogLine, StepContext, StepItem, StepType, one_line
+
+log = logging.getLogger(__name__)
+
+Undone = tuple[Item, PlannedStep, StepItem]
+
+
+async def undo(item: Item, outcome: Outcome, context_of: Callable[[Item, PlannedStep], StepContext]) -> list[Undone]:
+    """Roll back an item that ended FAILED or CANCELLED; one whose rollback fails goes on with the step before it.
+
+    Returns:
+        What is to be recorded: each step that has a rollback, ROLLED_BACK, or with the error that it met.
+    """
+    if outcome.status not in (Status.FAILED, Status.CANCELLED):
+        return []
+    undone = []
+    for step in reversed([step for step in item.plan.steps if step.identifier in item.done]):
+        kind = _known(step)
+        if kind is not None and kind.rollback is not None:
+            work = StepItem(context_of(item, step), step.config, 0.0)
+            await _undo(kind, item, step, work)
+            undone.append((item, step, work))
+    return undone
+
+
+def _known(step: PlannedStep) -> StepType | None:
+    try:
+        return step_type(step.step_type)
+    except ValidationError:
+        return None
+
+
+async def _undo(kind: StepType, item: Item, step: PlannedStep, work: StepItem) -> None:
+    context, began = work.context, perf_counter()
+    work.started_at = utc_now()
+    limit = context.settings.step_soft_time_limit
+    try:
+        assert kind.rollback is not None
+        config = kind.parse(rendered(item, step) if step.templated else step.config)
+        async with asyncio.timeout(limit):
+            work.result = await kind.rollback(context, config)
+        level, text = "INFO", f"{kind.name} rolled back"
+    except Exception as error:
+        work.error = _described(kind, error, limit)
+        level, text = "CRITICAL", str(work.error)
+        log.critical("Execution %s: %s", item.execution_id, one_line(text))
+    work.duration_ms = (perf_counter() - began) * 1000
+    context.lines.append(LogLine(level, one_line(text), datetime.now(UTC), step.identifier, round(work.duration_ms, 3)))
+
+
+def _described(kind: StepType, error: Exception, limit: float) -> StepError:
+    cause = as_step_error(error)
+    if isinstance(error, TimeoutError):
+        cause = StepTimeoutError(f"took longer than {limit:g} s")
+    return type(cause)(f"{kind.name}: its rollback failed: {cause}")

@@ -1,0 +1,1 @@
+"""Insights: what people do in their projects, and how much of it."""
