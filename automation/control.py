@@ -12,14 +12,19 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.callback.tell import executions_ended
-from automation.engine import children, retrying
+from automation.engine import children, ending, retrying
 from automation.engine.retrying import RETRYABLE
-from automation.errors import ConflictError, RefusedError
+from automation.errors import CancelledError, ConflictError, RefusedError
 from automation.intake import Started, start_workflow, waits
 from automation.intake.calls import fire_call
 from automation.intake.events import storable
-from automation.models import FINAL, Execution, Json, Status, Workflow, utc_now
-from automation.models.execution_queries import lock_execution
+from automation.models import FINAL, Execution, Json, Status, Wait, Workflow, utc_now
+from automation.models.execution_queries import (
+    Unsuccessful,
+    count_unsuccessful,
+    lock_execution,
+    lock_unsuccessful,
+)
 from automation.models.recovery_queries import (
     Letters,
     count_redrivable,
@@ -32,7 +37,7 @@ from automation.settings import Settings
 from automation.triggers.input_schema import check_input
 
 REDRIVEN_AT_ONCE = 1000
-"""Dead letters that one call tries again, so that it is one transaction of a bearable length."""
+"""Executions that one call tries again, so that it is one transaction of a bearable length."""
 
 
 class PublishInput(BaseModel):
@@ -166,10 +171,18 @@ async def retry(
 
 @dataclass(frozen=True, slots=True)
 class Redriven:
-    """Executions that are tried again, and how many dead letters of those that were meant are left."""
+    """Executions that are tried again, and how many of those that were meant are left."""
 
     executions: Sequence[UUID]
     left: int
+
+
+async def retry_many(session: AsyncSession, wanted: Unsuccessful, *, asked_by: str, reason: str = "") -> Redriven:
+    """Try executions that ended badly again, the oldest first, at most `REDRIVEN_AT_ONCE`."""
+    ids = await lock_unsuccessful(session, wanted, REDRIVEN_AT_ONCE)
+    for id_ in ids:
+        await retry(session, id_, asked_by=asked_by, reason=reason)
+    return Redriven(ids, await count_unsuccessful(session, wanted))
 
 
 async def redrive(session: AsyncSession, letters: Letters, *, asked_by: str) -> Redriven:
@@ -194,8 +207,38 @@ async def redrive_one(session: AsyncSession, execution_id: UUID, *, asked_by: st
     return await retry(session, execution_id, asked_by=asked_by, reason="redriven")
 
 
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """An approval that was answered, and its execution; `is_new`: just now, and not by an earlier, equal answer."""
+
+    execution: Execution
+    wait: Wait
+    is_new: bool
+
+
+async def approve(
+    session: AsyncSession, execution_id: UUID, answer: waits.Answer, *, identifier: str | None = None
+) -> Approved:
+    """Answer the approval that an execution waits for. The same answer given again changes nothing.
+
+    Args:
+        identifier: the step that is meant, needed when several wait.
+
+    Raises:
+        NotFoundError: there is no such execution.
+        ConflictError: it waits for no approval, or for several and none is named; or it was answered otherwise.
+    """
+    execution = await lock_execution(session, execution_id)
+    before = await waits.last_approval(session, execution_id, identifier)
+    if before and before.status == ("RESOLVED" if answer.approve else "REJECTED") and before.resolved_by:
+        return Approved(execution, before, is_new=False)
+    wait = await waits.approve(session, execution_id, answer, identifier)
+    await session.refresh(execution)
+    return Approved(execution, wait, is_new=True)
+
+
 async def cancel(session: AsyncSession, execution_id: UUID, settings: Settings) -> Execution:
-    """End an execution that waits, or ask the engine to stop one that runs.
+    """End an execution that waits, or ask the engine to stop one that runs; what it did is undone.
 
     A flow run that was made for a waiting one and has not begun finds nothing to do.
 
@@ -218,9 +261,5 @@ async def cancel(session: AsyncSession, execution_id: UUID, settings: Settings) 
 async def _cancel(session: AsyncSession, execution: Execution) -> None:
     if execution.status == Status.RUNNING:
         execution.cancel_requested_at = execution.cancel_requested_at or utc_now()
-        return
-    execution.status = Status.CANCELLED
-    execution.completed_at = utc_now()
-    execution.error_message = "cancelled by request"
-    await waits.cancel_all(session, [execution.id])
-    await waits.close_steps(session, execution.id)
+    elif not execution.ending:  # else it is being undone
+        await ending.end(session, execution, Status.CANCELLED, "cancelled by request", CancelledError.code)

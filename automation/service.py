@@ -13,7 +13,8 @@ import uvicorn
 from prefect.client.orchestration import get_client
 
 from automation.api.app import create_app
-from automation.api.executions import shown
+from automation.api.execution_answers import shown
+from automation.api.server import Server
 from automation.api.services import Services
 from automation.callback.loop import Callback
 from automation.clock import Clock
@@ -57,7 +58,7 @@ async def _serve(settings: Settings, url: str) -> None:
         teller = Teller(settings.decision_events_per_second)
         services = Services(settings=settings, database=database, prefect=prefect, teller=teller)
         app = create_app(services)
-        server = uvicorn.Server(
+        server = Server(
             uvicorn.Config(
                 app,
                 host=settings.host,

@@ -4,6 +4,7 @@ Variables are `AUTOMATION_<NAME>`, except the three that the platform already us
 `MAX_CONCURRENT_WORKFLOWS`, `WORKFLOW_TIMEOUT`, `AUTO_SAVE_INTERVAL`.
 """
 
+import json
 import os
 import re
 from functools import lru_cache
@@ -113,6 +114,13 @@ class Settings(BaseSettings):
     """Flow runs that exist in Prefect and have not ended; the rest waits in our table, where it is cheap.
     Twice MAX_CONCURRENT_WORKFLOWS, so that the pool never runs dry between two rounds of the dispatcher."""
 
+    project_concurrency: int = Field(10, ge=0)
+    """Single runs of one project in flight at once; 0 sets no limit. Half of AUTOMATION_MAX_IN_FLIGHT, and as many as
+    run at once by default: a project alone has the whole pool, and no other waits behind more than what runs."""
+
+    project_concurrency_of: Annotated[dict[str, Annotated[int, Field(ge=0)]], NoDecode] = {}
+    """The same for single projects: JSON, `{"<project id>": n}`."""
+
     lease_seconds: Seconds = 30
     """A run whose process has not renewed its lease for so long counts as lost; renewed every third of it."""
 
@@ -127,7 +135,7 @@ class Settings(BaseSettings):
     """Seconds that one step of a flow run may take over all its executions; then its process is killed. The old
     CELERY_TASK_TIME_LIMIT."""
 
-    retry_config: dict[str, Rule] = {}
+    retry_config: Annotated[dict[str, Rule], NoDecode] = {}
     """How often and when a failed execution is tried again, by class of error: JSON in the platform's shape
     (`{"NETWORK_ERROR": {"max_retries": 5, "backoff": 30}}`); what it does not name keeps its default."""
 
@@ -258,6 +266,14 @@ class Settings(BaseSettings):
             return parse_rules(value, "rules")
         except RefusedError as error:
             raise ValueError(str(error).removeprefix("rules.")) from None
+
+    @field_validator("retry_config", "project_concurrency_of", mode="before")  # of two such, the last one runs first
+    @classmethod
+    def _json(cls, value: object) -> object:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise ValueError(f"expected a JSON object: {error}") from None
 
     @field_validator("smtp_url")
     @classmethod

@@ -63,7 +63,40 @@ def _validate(pages: list[Any], config: ValidatePageConfig) -> Result:
     return {"valid_pages": len(pages), "errors": []}
 
 
-@step("SAVE_TO_RUNTIME")
+async def take_back_save(step: StepContext, config: SaveToRuntimeConfig) -> Result:
+    """Give a page its backup back, with the version that it had, if what this execution saved is still there.
+
+    A page that did not exist before is removed; a deleted one is there again. Run again, it changes nothing.
+
+    Returns:
+        {"restored": true, "page"}; {"restored": false, "page", "reason"} when there is nothing to take back.
+
+    Raises:
+        FileSystemError: the disk refused.
+        NetworkError: Runtime is away.
+    """
+    done, save = step.results[step.identifier], _wanted(step, config)
+    if not done.get("saved"):
+        return {"restored": False, "page": save.page_id, "reason": "nothing was saved"}
+    if save.page is not None and not config.backup_previous:
+        reason = f"page {save.page_id!r} stays as it was saved: backup_previous is false, so there is no backup"
+        step.log(reason, "WARNING")
+        return {"restored": False, "page": save.page_id, "reason": reason}
+    if step.settings.runtime_url:
+        key = f"{step.idempotency_key}:rollback"
+        restored = await remote.restore_page(step.settings, save.project_id, save.page_id, save.stamp, key=key)
+    else:
+        root = step.settings.runtime_root
+        restored = await asyncio.to_thread(store.restore_page, root, save.project_id, save.page_id, save.stamp)
+    if not restored:
+        reason = f"page {save.page_id!r} is not what this execution saved any more; nothing restored"
+        step.log(reason)
+        return {"restored": False, "page": save.page_id, "reason": reason}
+    step.log(f"Page {save.page_id!r} is what it was before.")
+    return {"restored": True, "page": save.page_id}
+
+
+@step("SAVE_TO_RUNTIME", rollback=take_back_save)
 async def save_to_runtime(step: StepContext, config: SaveToRuntimeConfig) -> Result:
     """Write the event's page to `runtime/<project>/pages/<page>.json`, atomically, never over a newer one.
 

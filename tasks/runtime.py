@@ -133,7 +133,58 @@ def _before_live(there: releases.Overview, environment: str) -> str:
     return version
 
 
-@step("DEPLOY_TO_RUNTIME", tags=("runtime-deploy",))
+async def take_back_deploy(step: StepContext, config: DeployToRuntimeConfig) -> Result:
+    """Make live again what was live before, if the release that this execution deployed still is.
+
+    The release stays on the disk. Run again, it changes nothing.
+
+    Returns:
+        {"restored": true, "environment", "live"}, `live` null when nothing was live before;
+        {"restored": false, "environment", "reason"} when there is nothing to take back.
+
+    Raises:
+        ValidationError: what was live before has been removed.
+        FileSystemError: the disk refused.
+        NetworkError: Runtime is away.
+    """
+    done = step.results[step.identifier]
+    environment, version, before = done["environment"], done["version"], done.get("previous")
+    if not done["deployed"] or before == version:
+        return {"restored": False, "environment": environment, "reason": "nothing was switched"}
+    if step.settings.runtime_url:
+        key = f"{step.idempotency_key}:rollback"
+        switched = await remote.switch_back(
+            step.settings, project_of(step), environment, before, if_live=version, key=key
+        )
+        live = switched.live
+    else:
+        live = await asyncio.to_thread(_switch_back, step, environment, version, before)
+    if live != before:
+        reason = f"{environment} shows {live or 'nothing'} and not {version} any more; nothing switched"
+        step.log(reason)
+        return {"restored": False, "environment": environment, "reason": reason}
+    step.log(f"{environment} shows {before or 'nothing'} again, as before release {version}.")
+    return {"restored": True, "environment": environment, "live": before}
+
+
+def _switch_back(step: StepContext, environment: str, version: str, before: str | None) -> str | None:
+    """Make `before` live in the place of `version`, if that is live; what is live then."""
+    root, project_id = step.settings.runtime_root, project_of(step)
+    with releases.lock_releases(root, project_id):
+        live = releases.live_version(root, project_id, environment)
+        if live != version:
+            return live
+        if before is None:
+            releases.withdraw(root, project_id, environment)
+        elif before in releases.list_releases(root, project_id):
+            releases.switch(root, project_id, environment, before)
+        else:
+            raise ValidationError(f"release {before} was removed, so {environment} goes on showing {version}.")
+        releases.forget_before(root, project_id, version, step.idempotency_key)
+        return before
+
+
+@step("DEPLOY_TO_RUNTIME", tags=("runtime-deploy",), rollback=take_back_deploy)
 async def deploy_to_runtime(step: StepContext, config: DeployToRuntimeConfig) -> Result:
     """Make a release of this execution's build, or take VERIFY_RELEASE's; check it; make it live.
 
@@ -178,11 +229,11 @@ def _deploy(step: StepContext, config: DeployToRuntimeConfig) -> Result:
                 f"DEPLOY_TO_RUNTIME: release {version} failed its health check: {_some(health.faults)}; "
                 f"{environment} shows {stays or 'nothing'}."
             )
+        previous = releases.note_before(root, project_id, version, step.idempotency_key, live)
         releases.switch(root, project_id, environment, version)
         removed = releases.prune(root, project_id, step.settings.keep_releases)
     remove_folder(builds.build_folder(root, project_id, str(step.execution_id)))
     files = len(releases.read_release(releases.release_folder(root, project_id, version)).files)
-    previous = live if live != version else releases.previous_release(root, project_id, version)
     step.log(f"Release {version} is live in {environment}; before it was {previous or 'nothing'}.")
     return {"deployed": True, **place, "previous": previous, "files": files, "removed": removed}
 

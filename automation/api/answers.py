@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from automation.models import Trigger, Workflow, utc_now
+from automation.models import Trigger, Workflow, WorkflowVersion, utc_now
 from automation.triggers.slots import next_slot
 
 _WEBHOOKS = "/api/automation/webhooks"
@@ -26,6 +26,7 @@ class WorkflowOut(BaseModel):
     trigger_type: str
     is_active: bool
     config: dict[str, Any]
+    version: int = Field(description="Rises with every change of its name, config or steps; some numbers are left out.")
     created_at: datetime
     updated_at: datetime
     archived_at: datetime | None = Field(description="When it was deleted, if it is kept for its history.")
@@ -44,6 +45,15 @@ class StepOut(BaseModel):
     config: dict[str, Any]
     conditions: dict[str, Any]
     is_required: bool
+
+
+class VersionOut(BaseModel):
+    """A workflow as it was in one of its versions."""
+
+    version: int
+    created_at: datetime = Field(description="When it was stored: with the change, or when something first read it.")
+    step_count: int
+    definition: dict[str, Any] = Field(description="`name`, `config` and `steps`, as executions of it find them.")
 
 
 class TriggerOut(BaseModel):
@@ -85,6 +95,16 @@ def workflow_out(workflow: Workflow, secrets: Mapping[UUID, str] | None = None) 
     steps = [StepOut.model_validate(one) for one in workflow.steps]
     triggers = [trigger_out(one, workflow.is_active, (secrets or {}).get(one.id)) for one in workflow.triggers]
     return WorkflowDetailOut(**own, steps=steps, triggers=triggers)
+
+
+def version_out(version: WorkflowVersion) -> VersionOut:
+    """A version, with its steps counted."""
+    return VersionOut(
+        version=version.version,
+        created_at=version.created_at,
+        step_count=len(version.definition["steps"]),
+        definition=version.definition,
+    )
 
 
 def trigger_out(trigger: Trigger, workflow_is_active: bool, secret: str | None = None) -> TriggerOut:

@@ -8,6 +8,8 @@ from automation.api import (
     dead_letters,
     deliveries,
     events,
+    execution_requests,
+    execution_stream,
     executions,
     health,
     problems,
@@ -19,6 +21,7 @@ from automation.api import (
 )
 from automation.api.middleware import BodyLimit, FinalSlash, RequestLog
 from automation.api.services import Services
+from automation.api.watching import Watching
 
 PREFIX = "/api/automation"
 OPENAPI = f"{PREFIX}/openapi.json"
@@ -40,10 +43,11 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
+    app.state.watching = Watching(services.database)
     problems.install(app)
     api = APIRouter(prefix=PREFIX)
-    nouns = (events, webhooks, trigger_webhooks, workflows, triggers, trials, executions, dead_letters, deliveries)
-    for noun in (*nouns, health):
+    nouns = (events, webhooks, trigger_webhooks, workflows, triggers, trials, dead_letters, deliveries)
+    for noun in (*nouns, executions, execution_requests, execution_stream, health):
         api.include_router(noun.router)
     api.include_router(trigger_webhooks.secret_router)
     app.include_router(api)

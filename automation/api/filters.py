@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from fastapi import Query
 
-_TEXT = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL refuses NUL, and no name of ours has control characters
+TEXT = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL refuses NUL, and no name of ours has control characters
 
-ProjectFilter = Annotated[str | None, Query(max_length=128, pattern=_TEXT)]
-NameFilter = Annotated[str | None, Query(max_length=100, pattern=_TEXT)]
+ProjectFilter = Annotated[str | None, Query(max_length=128, pattern=TEXT)]
+NameFilter = Annotated[str | None, Query(max_length=100, pattern=TEXT)]
 StatusFilter = Literal["PENDING", "RUNNING", "RETRYING", "WAITING", "COMPLETED", "FAILED", "CANCELLED"]
 LevelFilter = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Header
 from starlette.requests import Request
 
 from automation import control
-from automation.api.answers import WorkflowDetailOut, WorkflowOut, workflow_out
+from automation.api.answers import VersionOut, WorkflowDetailOut, WorkflowOut, version_out, workflow_out
 from automation.api.auth import require_key
 from automation.api.bodies import read_json, schema_of
 from automation.api.events import StartedOut, json_body
@@ -19,7 +19,7 @@ from automation.authoring import write
 from automation.authoring.drafts import WorkflowDraft, parse_workflow, parse_workflow_patch
 from automation.authoring.shapes import WorkflowBody, WorkflowPatch
 from automation.errors import RefusedError
-from automation.models.workflow_queries import find_workflow, list_workflows
+from automation.models.workflow_queries import find_workflow, list_versions, list_workflows
 
 router = APIRouter(prefix="/workflows", tags=["workflows"], dependencies=[Depends(require_key)])
 
@@ -76,6 +76,18 @@ async def get_workflow(id: UUID, services: ServicesOf) -> WorkflowDetailOut:
     """One workflow with its steps and triggers."""
     async with services.database.transaction() as session:
         return workflow_out(await find_workflow(session, id))
+
+
+@router.get("/{id}/versions/", responses=documented(401, 404, 422, 503))
+async def get_versions(
+    id: UUID, request: Request, services: ServicesOf, cursor: CursorText = None, page_size: PageSize = 50
+) -> Listing[VersionOut]:
+    """What a workflow has been, newest first; each execution names the version that it runs on."""
+    position = decode_cursor(cursor, int)
+    async with services.database.transaction() as session:
+        await write.keep_version(session, id)
+        page = await list_versions(session, id, position, page_size)
+    return listing(request, page, (version_out(one) for (one,) in page.rows))
 
 
 @router.put(

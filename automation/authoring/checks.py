@@ -13,12 +13,16 @@ from pydantic import ValidationError as PydanticError
 from automation import conditions, templates
 from automation.authoring.shapes import StepBody, TriggerBody, WorkflowBody, WorkflowPart
 from automation.catalog import WorkflowDefinition, step_type
+from automation.engine.each import repeatable
+from automation.engine.options import TIMEOUT, split
 from automation.engine.plan import PlannedStep, make_plan, predecessors
 from automation.errors import RefusedError, ValidationError
 from automation.intake.events import storable
 from automation.models import Json
+from automation.retries import parse_rules
 from automation.runtime.names import plain_name
 from automation.settings import Settings
+from automation.steps import StepType
 from automation.triggers.signatures import check_secret
 from automation.triggers.types import CONFIGS, FileChangeConfig, WebhookConfig, check_event_type, parse_config
 from automation.watch import check_root
@@ -27,7 +31,9 @@ MAX_CONFIG = 64 * 1024
 """Bytes of JSON that one `config` may have."""
 
 
-def check_workflow(body: WorkflowPart, steps: Sequence[StepBody], triggers: Sequence[TriggerBody]) -> None:
+def check_workflow(
+    body: WorkflowPart, steps: Sequence[StepBody], triggers: Sequence[TriggerBody], settings: Settings
+) -> None:
     """Refuse what no workflow may have, its triggers apart.
 
     Raises:
@@ -38,7 +44,8 @@ def check_workflow(body: WorkflowPart, steps: Sequence[StepBody], triggers: Sequ
     if body.project_id is not None:
         plain_name(body.project_id, "project_id")
     check_size(body.config, "config")
-    check_steps(steps)
+    parse_rules(body.config.get("retry", {}), "config.retry")
+    check_steps(steps, settings)
     ids = [trigger.id for trigger in triggers if trigger.id]
     if len(ids) > len(set(ids)):
         raise RefusedError("triggers: the same id stands there twice", "triggers")
@@ -88,7 +95,7 @@ def check_workflow_config(config: Json, definition: WorkflowDefinition | None, *
 # --- steps ----------------------------------------------------------------------------------------------------
 
 
-def check_steps(steps: Sequence[StepBody]) -> None:
+def check_steps(steps: Sequence[StepBody], settings: Settings) -> None:
     """Refuse steps that could not run: each for itself, and all of them together."""
     seen: set[str] = set()
     for index, step in enumerate(steps):
@@ -97,7 +104,7 @@ def check_steps(steps: Sequence[StepBody]) -> None:
             raise RefusedError(f"{field}: {step.identifier!r} is that of another step too", field)
         seen.add(step.identifier)
     for index, step in enumerate(steps):
-        check_step(step, f"steps.{index}")
+        check_step(step, f"steps.{index}", settings)
         for place, name in enumerate(step.depends_on):
             if name not in seen or name == step.identifier:
                 field = f"steps.{index}.depends_on.{place}"
@@ -110,31 +117,70 @@ def check_steps(steps: Sequence[StepBody]) -> None:
         raise RefusedError(f"steps: {error}", "steps") from None
 
 
-def check_step(step: StepBody, prefix: str) -> None:
+def check_step(step: StepBody, prefix: str, settings: Settings) -> None:
     """Refuse a step whose type is unknown, or whose config or conditions are wrong."""
-    try:
-        model = step_type(step.step_type).config_model
-    except ValidationError as error:
-        raise RefusedError(f"{prefix}.step_type: {error}", f"{prefix}.step_type") from None
+    kind = _known_type(step.step_type, prefix)
     check_size(step.config, f"{prefix}.config")
     templates.check(step.config, f"{prefix}.config")
     conditions.check(step.conditions, field=f"{prefix}.conditions", changed=False)
+    options, config = split(step.config, f"{prefix}.config")
+    limit = settings.step_soft_time_limit
+    if options.timeout_seconds is not None and options.timeout_seconds > limit:
+        field = f"{prefix}.config.{TIMEOUT}"
+        raise RefusedError(f"{field}: at most {limit:g} (AUTOMATION_STEP_SOFT_TIME_LIMIT)", field)
+    _check_config(kind, config, f"{prefix}.config")
+    if kind.name == "FOR_EACH":
+        _check_repeated(config["step"], f"{prefix}.config.step")
+
+
+def _check_repeated(inner: Json, prefix: str) -> None:
+    """Refuse what FOR_EACH cannot do for each item."""
+    kind = _known_type(inner["step_type"], prefix)
     try:
-        model.model_validate(step.config)
+        repeatable(kind)
+    except ValidationError as error:
+        raise RefusedError(f"{prefix}.step_type: {error}", f"{prefix}.step_type") from None
+    _check_config(kind, inner.get("config", {}), f"{prefix}.config")
+
+
+def check_not_itself(steps: Sequence[StepBody], workflow_id: UUID) -> None:
+    """Refuse a RUN_WORKFLOW step of the workflow that it names; longer circles are seen when they run."""
+    for index, step in enumerate(steps):
+        if step.step_type == "RUN_WORKFLOW" and str(step.config["workflow_id"]).lower() == str(workflow_id):
+            field = f"steps.{index}.config.workflow_id"
+            raise RefusedError(f"{field}: is this workflow itself, which would never end", field)
+
+
+def _known_type(name: str, prefix: str) -> StepType:
+    try:
+        return step_type(name)
+    except ValidationError as error:
+        raise RefusedError(f"{prefix}.step_type: {error}", f"{prefix}.step_type") from None
+
+
+def _check_config(kind: StepType, config: Json, prefix: str) -> None:
+    """Refuse what a step type's own model refuses, whatever the templates in it become."""
+    model = kind.config_model
+    try:
+        model.model_validate(config)
     except RefusedError as error:
-        field = f"{prefix}.config.{error.field}".rstrip(".")
-        raise RefusedError(f"{prefix}.config: {error}", field) from None
+        field = f"{prefix}.{error.field}".rstrip(".")
+        raise RefusedError(f"{prefix}: {error}", field) from None
     except PydanticError as error:
-        if faults := [fault for fault in error.errors() if _is_certain(fault)]:
-            field = ".".join((prefix, "config", *map(str, faults[0]["loc"])))
-            known = f"; {step.step_type} knows {', '.join(model.model_fields) or 'no keys'}"
+        if faults := [fault for fault in error.errors() if _is_certain(fault, kind)]:
+            field = ".".join((prefix, *map(str, faults[0]["loc"])))
+            keys = ", ".join(one.alias or name for name, one in model.model_fields.items())
+            known = f"; {kind.name} knows {keys or 'no keys'}"
             hint = known if faults[0]["type"] == "extra_forbidden" else ""
-            raise RefusedError(f"{field}: {faults[0]['msg']}{hint}", field) from None
+            said = faults[0]["msg"].removeprefix("Value error, ")
+            raise RefusedError(f"{field}: {said}{hint}", field) from None
 
 
-def _is_certain(fault: Any) -> bool:
+def _is_certain(fault: Any, kind: StepType) -> bool:
     """Whether a fault is one whatever the templates in the value become."""
-    return fault["type"] in ("extra_forbidden", "missing") or not templates.has_templates(fault["input"])
+    if fault["type"] in ("extra_forbidden", "missing") or fault["loc"][:1] and fault["loc"][0] in kind.unrendered:
+        return True
+    return not templates.has_templates(fault["input"])
 
 
 def _planned(step: StepBody, orders: dict[str, int]) -> PlannedStep:

@@ -113,7 +113,7 @@ def _check(
     body: WorkflowPart, raw: object, steps: Sequence[StepBody], triggers: Sequence[TriggerBody], settings: Settings
 ) -> None:
     _check_storable(raw)
-    checks.check_workflow(body, steps, triggers)
+    checks.check_workflow(body, steps, triggers, settings)
     checks.check_triggers(body, triggers, settings)
 
 

@@ -93,7 +93,7 @@ class TriggerPatch(TriggerBody):
 class WorkflowPart(Body):
     """What both a whole workflow and a change of one may have."""
 
-    answered = frozenset({"id", "created_at", "updated_at", "archived_at"})
+    answered = frozenset({"id", "version", "created_at", "updated_at", "archived_at"})
 
     description: str = Field("", max_length=10_000)
     project_id: str | None = None

@@ -1,6 +1,7 @@
 """Writing workflows and triggers, in one transaction of the caller's.
 
 What runs is told at once: an edit reaches the next execution that begins, schedules and watched folders follow.
+Each version is kept (`workflow_versions`), also of what never ran.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from automation.authoring.checks import check_trigger, check_workflow_config
+from automation.authoring.checks import check_not_itself, check_trigger, check_workflow_config
 from automation.authoring.drafts import WorkflowDraft
 from automation.authoring.shapes import NewTriggerBody, StepBody, TriggerBody
 from automation.authoring.triggers import (
@@ -29,12 +30,23 @@ from automation.authoring.triggers import (
 )
 from automation.callback.tell import executions_ended
 from automation.catalog import definitions
+from automation.engine.definitions import snapshots
 from automation.errors import ConflictError, NotFoundError, RefusedError
 from automation.intake.projects import ensure_project
 from automation.models import Execution, Status, Trigger, Workflow, WorkflowStep, utc_now
 from automation.settings import Settings
 
 _WAITING = (Status.PENDING, Status.RETRYING, Status.WAITING)
+
+
+async def keep_version(session: AsyncSession, workflow_id: UUID) -> None:
+    """Keep the version that a workflow has now, if it is not kept yet.
+
+    Raises:
+        NotFoundError: there is no such workflow.
+    """
+    if not await snapshots(session, {workflow_id}):
+        raise NotFoundError(f"Workflow {workflow_id} does not exist.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,8 @@ async def create_workflow(session: AsyncSession, draft: WorkflowDraft, settings:
     workflow = Workflow(id=uuid4(), project_id=project_id, kind=CUSTOM, steps=steps, triggers=[], **draft.columns)
     session.add(workflow)
     written = await set_triggers(session, workflow, draft.triggers or ())
+    await keep_version(session, workflow.id)
+    await session.refresh(workflow, ["version"])
     await tell(session, workflow.id)
     return written
 
@@ -75,6 +89,7 @@ async def change_workflow(session: AsyncSession, workflow_id: UUID, draft: Workf
         RefusedError: its config does not suit its kind and triggers.
     """
     workflow = await lock(session, workflow_id)
+    await keep_version(session, workflow_id)  # it may be that nothing has run it yet
     _check_identity(workflow, draft)
     # a system workflow keeps its triggers unless it is told of others: they are more than its type says
     triggers = draft.triggers if draft.names_triggers or not is_system(workflow) else None
@@ -89,6 +104,7 @@ async def change_workflow(session: AsyncSession, workflow_id: UUID, draft: Workf
             setattr(workflow, name, value)
     workflow.updated_at = utc_now()
     if draft.steps is not None:
+        check_not_itself(draft.steps, workflow_id)
         known = {step.identifier: step for step in workflow.steps}
         steps = [_step(one, known.get(one.identifier)) for one in draft.steps]
         workflow.steps = sorted(steps, key=lambda step: (step.order, step.identifier))
@@ -96,6 +112,8 @@ async def change_workflow(session: AsyncSession, workflow_id: UUID, draft: Workf
     if workflow.is_active and not was_active:
         start_slots(workflow, utc_now())
     await session.flush()
+    await keep_version(session, workflow_id)
+    await session.refresh(workflow, ["version"])  # the database's own; it may have risen more than once
     await tell(session, workflow_id)
     return written
 

@@ -1,10 +1,12 @@
 """Which executions get a flow run next. SQL only; nothing here talks to Prefect."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from uuid import UUID, uuid4
 
+import orjson
 from sqlalchemy import TextClause, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,18 +14,34 @@ from automation.catalog import definitions
 from automation.dispatcher.dispatch import Dispatch
 from automation.engine.entry import run_tags
 from automation.models import OPEN, Execution, FlowRun, Status, Workflow, WorkflowDeployment, utc_now
-from automation.models.turns import turns
+from automation.models.turns import bounded_turns
 
 
-async def assign(session: AsyncSession, capacity: int) -> list[Dispatch]:
+@dataclass(slots=True)
+class Turn:
+    """Behind which project the turn goes on, and how many flow runs of one project may be in flight.
+
+    `limits` are those of single projects, `limit` is that of all others; 0 sets none. The platform has none.
+    """
+
+    limit: int = 0
+    limits: Mapping[str, int] = field(default_factory=dict)
+    after: str | None = None
+
+
+async def assign(session: AsyncSession, capacity: int, turn: Turn | None = None) -> list[Dispatch]:
     """Give up to `capacity` due executions a flow run of their own, projects in turn.
 
-    Executions whose key is at work, or that wait for a flush, are passed over. Several dispatchers may run
-    this at once; each execution goes to one of them (SKIP LOCKED).
+    Executions whose key is at work, that wait for a flush, or whose project has enough in flight are passed over.
+    Several dispatchers may run this at once; each execution goes to one of them (SKIP LOCKED). They do not wait
+    for each other: what they assign in the same moment may exceed a limit by that.
+
+    Args:
+        turn: is moved on; None begins a new one, without limits.
     """
     if capacity <= 0:
         return []
-    chosen = await _choose(session, capacity)
+    chosen = await _choose(session, capacity, turn or Turn())
     dispatches = []
     for execution, workflow_name, deployment_id in chosen:
         execution.dispatch_no += 1
@@ -40,10 +58,14 @@ async def assign(session: AsyncSession, capacity: int) -> list[Dispatch]:
     return dispatches
 
 
-async def _choose(session: AsyncSession, capacity: int) -> Sequence[tuple[Execution, str, UUID | None]]:
+async def _choose(session: AsyncSession, capacity: int, turn: Turn) -> Sequence[tuple[Execution, str, UUID | None]]:
     """Due executions without a flow run, first one of each project first; with the workflow's name and deployment."""
-    found = await session.execute(_turns(), {"size": capacity, "now": utc_now(), **flush_parameters()})
-    ids = [id_ for id_, _ in found.tuples()]
+    rooms = await _rooms(session, capacity, turn)
+    begins = turn.after is None
+    ids = await _next(session, capacity, rooms, turn)
+    if not ids and not begins:  # from the last project on there was nothing
+        turn.after = None
+        ids = await _next(session, capacity, rooms, turn)
     query = (
         select(Execution, Workflow.name, WorkflowDeployment.deployment_id)
         .join(Workflow, Workflow.id == Execution.workflow_id)
@@ -53,6 +75,46 @@ async def _choose(session: AsyncSession, capacity: int) -> Sequence[tuple[Execut
     )
     order = {id_: position for position, id_ in enumerate(ids)}
     return sorted((await session.execute(query)).tuples(), key=lambda one: order[one[0].id])
+
+
+async def _next(session: AsyncSession, capacity: int, rooms: Mapping[str, int], turn: Turn) -> list[UUID]:
+    """What comes next in the turn, which is moved on behind it."""
+    parameters = {
+        "size": capacity,
+        "now": utc_now(),
+        "rooms": orjson.dumps(rooms).decode(),
+        "room": str(turn.limit or capacity),
+        "full": sum(room <= 0 for room in rooms.values()),
+        **flush_parameters(),
+        **({} if turn.after is None else {"after": turn.after}),
+    }
+    rows = (await session.execute(_turns()[turn.after is not None], parameters)).tuples().all()
+    found = [(id_, project) for id_, project, _ in rows if id_ is not None]
+    if len(found) == capacity:
+        turn.after = found[-1][1]
+    else:
+        turn.after = rows[0][2] if rows else None
+    return [id_ for id_, _ in found]
+
+
+async def _rooms(session: AsyncSession, capacity: int, turn: Turn) -> dict[str, int]:
+    """How many flow runs more a project may have, of those for which that is not simply the limit.
+
+    ix_flow_runs_open; ix_workflow_executions_flow_run_id.
+    """
+    rooms = {"": capacity} | {project: limit or capacity for project, limit in turn.limits.items()}
+    if not turn.limit and not any(turn.limits.values()):
+        return rooms
+    query = (
+        select(Execution.project_id, func.count(FlowRun.id.distinct()))
+        .join(FlowRun, FlowRun.id == Execution.flow_run_id)
+        .where(Execution.project_id.is_not(None), FlowRun.mode == "single", *_IN_FLIGHT)
+        .group_by(Execution.project_id)
+    )
+    for project, running in (await session.execute(query)).tuples():
+        if project and (limit := turn.limits.get(project, turn.limit)):
+            rooms[project] = max(0, limit - running)
+    return rooms
 
 
 def _flushes() -> list[dict[str, object]]:
@@ -66,11 +128,10 @@ def flush_parameters() -> dict[str, object]:
 
 
 @lru_cache
-def _turns() -> TextClause:
-    """Singles in turn."""
-    return turns(
-        waiting="w.status IN ('PENDING', 'RETRYING') AND w.flow_run_id IS NULL AND NOT w.batch", allowed=allowed()
-    )
+def _turns() -> dict[bool, TextClause]:
+    """Singles in turn, from the beginning or behind a project."""
+    waiting = "w.status IN ('PENDING', 'RETRYING') AND w.flow_run_id IS NULL AND NOT w.batch"
+    return {behind: bounded_turns(waiting, allowed(), behind=behind) for behind in (False, True)}
 
 
 @lru_cache
@@ -110,13 +171,12 @@ def _dispatch(row: FlowRun, execution: Execution, deployment_id: UUID | None) ->
     )
 
 
+_IN_FLIGHT = (FlowRun.ended_at.is_(None), FlowRun.state_name != "AwaitingRetry", FlowRun.state != "PAUSED")
+
+
 async def in_flight(session: AsyncSession) -> int:
     """Flow runs that want a worker or have one (ix_flow_runs_open); those that wait for a retry do not."""
-    query = (
-        select(func.count())
-        .select_from(FlowRun)
-        .where(FlowRun.ended_at.is_(None), FlowRun.state_name != "AwaitingRetry", FlowRun.state != "PAUSED")
-    )
+    query = select(func.count()).select_from(FlowRun).where(*_IN_FLIGHT)
     return int((await session.execute(query)).scalar_one())
 
 

@@ -38,6 +38,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._deployments: dict[str, UUID] = {}
         self._gate = asyncio.Semaphore(_PARALLEL)
+        self._turn = assign.Turn(settings.project_concurrency, settings.project_concurrency_of)
         self._age = QueueAge(database, prefect, settings)
 
     async def run(self) -> None:
@@ -57,7 +58,7 @@ class Dispatcher:
         """One look at what is due; the number of flow runs that were made."""
         async with self.database.transaction() as session:
             capacity = self.settings.max_in_flight - await assign.in_flight(session)
-            dispatches = await assign.assign(session, capacity)
+            dispatches = await assign.assign(session, capacity, self._turn)
             dispatches += await batches.assign_batches(session, self.settings)
         async with self.database.transaction() as session:
             dispatches += await assign.unsent(session, _UNSENT_AFTER)

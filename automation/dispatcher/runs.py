@@ -11,7 +11,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Cancelling
+from prefect.states import Cancelled, Cancelling, Scheduled
 from sqlalchemy import exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -32,13 +32,16 @@ async def tend(database: Database, client: PrefectClient) -> int:
     """Tell Prefect what it has to know of its runs; how many it was told of."""
     async with database.transaction() as session:
         resumable, needless, hanging = await _resumable(session), await _needless(session), await _hanging(session)
+        doomed = await _doomed(session)
     for run in resumable:
         await _resume(database, client, run)
+    for _, prefect_id in doomed:
+        await _set(client, prefect_id, Scheduled(message="Its execution was cancelled: what it did is to be undone."))
     for _, prefect_id in needless:
         await _set(client, prefect_id, Cancelled(message="Its execution was cancelled while it waited."))
     for _, prefect_id in hanging:
         await _set(client, prefect_id, Cancelling(message="Its execution is to be cancelled."))
-    return len(resumable) + len(needless) + len(hanging)
+    return len(resumable) + len(doomed) + len(needless) + len(hanging)
 
 
 async def _resumable(session: AsyncSession) -> Sequence[Run]:
@@ -46,6 +49,12 @@ async def _resumable(session: AsyncSession) -> Sequence[Run]:
     due = (Execution.status.in_((Status.PENDING, Status.RETRYING)), Execution.due_at <= utc_now())
     carries = exists().where(Execution.flow_run_id == FlowRun.id, *due)
     return await _runs(session, FlowRun.state == "PAUSED", carries)
+
+
+async def _doomed(session: AsyncSession) -> Sequence[Run]:
+    """Runs that wait for another try of an execution that has nothing left but to be undone, now."""
+    ending = exists().where(Execution.flow_run_id == FlowRun.id, Execution.ending != "")
+    return await _runs(session, FlowRun.state_name == "AwaitingRetry", ending)
 
 
 async def _needless(session: AsyncSession) -> Sequence[Run]:

@@ -23,7 +23,7 @@ async def restore(session: AsyncSession, items: Sequence[Item]) -> None:
         StepExecution.result,
         StepExecution.error_message,
     )
-    over = (Status.COMPLETED, Status.FAILED, Status.WAITING)
+    over = (Status.COMPLETED, Status.FAILED, Status.WAITING, Status.CANCELLED, Status.ROLLED_BACK)
     query = select(*columns).where(StepExecution.execution_id.in_(by_id), StepExecution.status.in_(over))
     waiting = []
     for execution_id, identifier, status, result, error_message in (await session.execute(query)).tuples():
@@ -36,8 +36,10 @@ async def restore(session: AsyncSession, items: Sequence[Item]) -> None:
         elif status == Status.WAITING:
             item.waiting.add(identifier)
             waiting.append(execution_id)
-        elif not required[identifier]:
+        elif status == Status.FAILED and not required[identifier]:
             item.degraded[identifier] = error_message
+        elif item.ending:
+            item.failed.add(identifier)
     if waiting:
         await _fail_what_did_not_come(session, by_id, waiting)
 

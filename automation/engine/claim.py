@@ -15,6 +15,7 @@ from automation.catalog import definitions
 from automation.engine.checkpoints import restore
 from automation.engine.definitions import definitions_of
 from automation.engine.plan import Item
+from automation.errors import UnknownError, codes
 from automation.intake import waits
 from automation.intake.create import WORK_CHANNEL
 from automation.models import (
@@ -51,7 +52,6 @@ class Claim:
     flow_run_id: UUID
     items: list[Item] = field(default_factory=list)
     blocked: list[UUID] = field(default_factory=list)
-    woken: list[UUID] = field(default_factory=list)
     ended: set[str] = field(default_factory=set)
     unknown: set[UUID] = field(default_factory=set)
 
@@ -71,10 +71,13 @@ async def claim(
     still waiting but held by this run.
 
     Args:
-        answer: what somebody who resumed the run in Prefect has typed there.
+        answer: what somebody typed who resumed the run in Prefect; where something else may go on, it was the
+            dispatcher who did.
     """
     flow_run_id = await own_row(session, run, settings)
     executions = await _takeable(session, flow_run_id, execution_ids)
+    if answer and all(execution.status == Status.WAITING for execution in executions):
+        await waits.answer(session, [execution.id for execution in executions], answer)
     result = Claim(flow_run_id)
     for execution in executions:
         execution.flow_run_id = flow_run_id
@@ -82,19 +85,17 @@ async def claim(
             result.blocked.append(execution.id)
             continue
         # one that its worker handed back, or that had to wait, goes on with the try that it was at
-        if execution.status == Status.RETRYING or execution.attempt == 0:
+        if execution.attempt == 0 or (execution.status == Status.RETRYING and not execution.ending):
             execution.attempt += 1
-        if execution.status == Status.WAITING:
-            result.woken.append(execution.id)
         if execution.workflow_version is None:
             query = select(Workflow.version).where(Workflow.id == execution.workflow_id)
             execution.workflow_version = (await session.execute(query)).scalar_one()
         execution.status = Status.RUNNING
         execution.dispatch_no += 1
         execution.started_at = execution.started_at or utc_now()
-        execution.error_message = execution.error_code = ""
+        if not execution.ending:
+            execution.error_message = execution.error_code = ""
         await session.flush()
-    await waits.answer(session, result.woken, answer or waits.Answer())
     begun = [execution for execution in executions if execution.status == Status.RUNNING]
     result.items = await load_items(session, begun)
     ended = select(Execution.status).where(Execution.flow_run_id == flow_run_id, Execution.status.in_(FINAL))
@@ -214,6 +215,9 @@ CLAIMED = (
     Execution.parent_id,
     Execution.depth,
     Execution.generation,
+    Execution.ending,
+    Execution.error_code,
+    Execution.error_message,
 )
 
 
@@ -252,8 +256,17 @@ async def load_items(session: AsyncSession, executions: Sequence[Row[Any] | Exec
                 error=workflow.error,
             )
         )
+        if one.ending:
+            _end_as_decided(items[-1], one)
     await restore(session, [item for item in items if item.dispatch_no > 1])  # a first dispatch has nothing behind it
     return items
+
+
+def _end_as_decided(item: Item, one: Row[Any] | Execution) -> None:
+    """It does nothing more but to undo what it did; what it failed with is known."""
+    item.ending = one.ending
+    item.error = codes().get(one.error_code, UnknownError)(one.error_message)
+    item.failed_step = next((step for step in item.plan.steps if step.identifier == one.failed_step), None)
 
 
 async def _projects(session: AsyncSession, ids: set[str]) -> dict[str, ProjectInfo]:

@@ -35,9 +35,18 @@ async def run(step: StepContext, items: Sequence[Any], type_name: str, config: J
         StepError: what an item failed with, of several the one that allows the fewest retries.
     """
     kind = step_type(type_name)
+    repeatable(kind)
+    return await _Each(step, kind, items, config).run(parallel)
+
+
+def repeatable(kind: StepType) -> None:
+    """Refuse a step type that cannot be run for each of several items.
+
+    Raises:
+        ValidationError: it may have to wait, or is FOR_EACH itself.
+    """
     if kind.waits or kind.name == "FOR_EACH":
         raise ValidationError(f"FOR_EACH: {kind.name} cannot be run for each of several items.")
-    return await _Each(step, kind, items, config).run(parallel)
 
 
 class _Each:

@@ -109,10 +109,10 @@ def finish(prefect_id: UUID) -> None:
 async def _run_single(
     work: Work, flow_run: PrefectRun, identity: claims.RunIdentity, executions: Sequence[UUID]
 ) -> State[Any]:
-    past = await suspension.past_of(flow_run)
-    if suspension.was_retried(past):
+    left_in = suspension.left_in(await suspension.past_of(flow_run))
+    if left_in and left_in.is_final():
         await _retry_from_prefect(work, executions)
-    given = await suspension.answer_of(flow_run, past)
+    given = await suspension.answer_of(flow_run, left_in)
     claim = await _claim(work, identity, executions, given)
     if not claim.items:
         return await _leave(work, claim)
@@ -165,7 +165,7 @@ async def _start(
 
 
 async def _claim(
-    work: Work, identity: claims.RunIdentity, executions: Sequence[UUID], given: waits.Answer
+    work: Work, identity: claims.RunIdentity, executions: Sequence[UUID], given: waits.Answer | None
 ) -> claims.Claim:
     """Claim, waiting a moment for what has to end first."""
 

@@ -75,6 +75,8 @@ class Item:
     """Steps that had waited, and what came of it: a time-out, or a refusal."""
     leaves: bool = False
     """Its next step may have to wait: it leaves its batch run, for a single one that can."""
+    ending: str = ""
+    """How it is to end (FAILED, CANCELLED) by an earlier decision, with `error`: what it did is left to be undone."""
 
     @property
     def owes(self) -> bool:

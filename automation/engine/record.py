@@ -14,10 +14,12 @@ from automation.callback import tell
 from automation.engine import children
 from automation.engine.checkpoints import keep_tries
 from automation.engine.plan import Item, PlannedStep
-from automation.errors import LONGEST_BACKOFF, CancelledError
+from automation.errors import LONGEST_BACKOFF, CancelledError, DatabaseError, FileSystemError
+from automation.foundation.admin import admin_alert
 from automation.intake import waits
 from automation.models import (
     FINAL,
+    Alert,
     Base,
     Execution,
     ExecutionAttempt,
@@ -34,6 +36,8 @@ from automation.retries import Rules, policy
 from automation.settings import Settings
 from automation.steps import LogLine, StepItem, Waiting
 
+_CRITICAL = (DatabaseError, FileSystemError)
+"""What ends an execution and is not its own fault: the administrators are told at once."""
 _ATTEMPTS = ExecutionAttempt.table()
 _EXECUTIONS = Execution.table()
 _STEPS = StepExecution.table()
@@ -73,8 +77,9 @@ def outcome_of(item: Item, now: datetime, table: Rules, chance: float = 0.5) -> 
     if error is None:
         return Outcome(Status.WAITING) if item.waiting else Outcome(Status.COMPLETED, result)
     message, code, name = f"{error}", error.code, step.identifier if step else ""
-    if isinstance(error, CancelledError):
-        return Outcome(Status.CANCELLED, result, message, code, failed_step=name)
+    if item.ending or isinstance(error, CancelledError):
+        status = Status(item.ending or Status.CANCELLED)
+        return Outcome(status, result, message, code, failed_step=name)
     retry = item.retries + 1 if name == item.failed_before else 1
     rules = policy(code, table, item.retry, step.options.retry if step else {})
     delay = rules.delay_before(retry, chance)
@@ -149,24 +154,21 @@ async def steps_ended(
     await waits.begin(session, begun)
 
 
-async def steps_undone(
-    session: AsyncSession, undone: Sequence[tuple[Item, PlannedStep, StepItem]], flow_run_id: UUID
-) -> None:
-    """Record rollbacks beside what the steps had done; a step whose rollback failed is still done."""
-    rows = [
-        {
-            "execution_id": item.execution_id,
-            "identifier": step.identifier,
-            "status": Status.COMPLETED if work.error else Status.ROLLED_BACK,
-            "result": item.done[step.identifier] | ({} if work.error else {"rollback": work.result}),
-            "error_message": str(work.error or ""),
-            "error_code": work.error.code if work.error else "",
-        }
-        for item, step, work in undone
-    ]
-    await update_rows(session, _STEPS, rows, keys=("execution_id", "identifier"))
-    lines = [_log_row(item, step, flow_run_id, line) for item, step, work in undone for line in work.context.lines]
-    await insert_rows(session, _LOGS, lines)
+async def step_undone(session: AsyncSession, undone: tuple[Item, PlannedStep, StepItem], flow_run_id: UUID) -> None:
+    """Record a rollback beside what the step had done; a step whose rollback failed is still done."""
+    item, step, work = undone
+    row = {
+        "execution_id": item.execution_id,
+        "identifier": step.identifier,
+        "status": Status.COMPLETED if work.error else Status.ROLLED_BACK,
+        "result": item.done[step.identifier] | ({} if work.error else {"rollback": work.result}),
+        "error_message": str(work.error or ""),
+        "error_code": work.error.code if work.error else "",
+    }
+    await update_rows(session, _STEPS, [row], keys=("execution_id", "identifier"))
+    await insert_rows(session, _LOGS, [_log_row(item, step, flow_run_id, line) for line in work.context.lines])
+    if work.error:
+        session.add(_rollback_alert(item, work))
 
 
 async def _begin_wait(session: AsyncSession, item: Item, step: PlannedStep, waiting: Waiting) -> waits.BegunWait:
@@ -221,18 +223,45 @@ async def _note_unusual(session: AsyncSession, outcomes: Sequence[tuple[Item, Ou
             "failed_step": outcome.failed_step,
             "ran_seconds": item.ran_seconds,
             "degraded": bool(item.degraded) or item.owes,
+            "ending": "",
         }
         for item, outcome in outcomes
-        if outcome.status != Status.COMPLETED or item.degraded or item.owes
+        if outcome.status != Status.COMPLETED or item.degraded or item.owes or item.failed_before
     ]
     if not rows:
         return
     await update_rows(session, _EXECUTIONS, rows, keys=("id",))
     await insert_rows(session, _ATTEMPTS, [_attempt_row(*one) for one in outcomes if one[1].status == Status.RETRYING])
     await dead_letter(session, [item.execution_id for item, outcome in outcomes if outcome.status == Status.FAILED])
-    await waits.cancel_all(session, [item.execution_id for item, outcome in outcomes if outcome.is_final])
+    session.add_all(
+        _critical_alert(*one)
+        for one in outcomes
+        if one[1].status == Status.FAILED and isinstance(one[0].error, _CRITICAL)
+    )
+    ended = [item.execution_id for item, outcome in outcomes if outcome.is_final and item.waiting]
+    await waits.cancel_all(session, ended)
     await waits.go_on_if_resolved(
         session, [(item.execution_id, item.waiting) for item, outcome in outcomes if outcome.status == Status.WAITING]
+    )
+
+
+def _critical_alert(item: Item, outcome: Outcome) -> Alert:
+    return admin_alert(
+        f"critical:{outcome.error_code}",
+        f"{item.workflow_name} failed: {outcome.error_code}",
+        f"Execution {item.execution_id} failed at {outcome.failed_step}: {outcome.error_message}",
+        execution_id=item.execution_id,
+        project_id=item.project.id or None,
+    )
+
+
+def _rollback_alert(item: Item, work: StepItem) -> Alert:
+    return admin_alert(
+        f"rollback:{item.workflow_id}",
+        f"{item.workflow_name} could not be rolled back",
+        f"Execution {item.execution_id}: {work.error}",
+        execution_id=item.execution_id,
+        project_id=item.project.id or None,
     )
 
 

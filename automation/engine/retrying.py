@@ -71,6 +71,7 @@ async def retry(
     execution.lost_count = execution.retries = 0
     execution.ran_seconds = 0.0
     execution.degraded = False
+    execution.ending = ""
     await close_letter(session, execution.id, asked_by)
     await session.execute(select(func.pg_notify(WORK_CHANNEL, "")))
 

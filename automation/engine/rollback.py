@@ -1,17 +1,20 @@
-"""Undoing what a workflow had done, when it fails for good or is cancelled: its completed steps, in reverse order."""
+"""Undoing what a workflow had done, when it fails for good or is cancelled: its completed steps, in reverse order.
+
+That it ends so is recorded before, and each step as soon as it is undone: should the process die, the next one goes on
+there (automation/engine/ending.py). So a rollback may be run twice, and has to do no harm then.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from time import perf_counter
 
 from automation.catalog import step_type
 from automation.engine.context import rendered
 from automation.engine.plan import Item, PlannedStep
-from automation.engine.record import Outcome
 from automation.errors import StepError, StepTimeoutError, ValidationError, as_step_error
-from automation.models import Status, utc_now
+from automation.models import utc_now
 from automation.steps import LogLine, StepContext, StepItem, StepType, one_line
 
 log = logging.getLogger(__name__)
@@ -19,22 +22,26 @@ log = logging.getLogger(__name__)
 Undone = tuple[Item, PlannedStep, StepItem]
 
 
-async def undo(item: Item, outcome: Outcome, context_of: Callable[[Item, PlannedStep], StepContext]) -> list[Undone]:
-    """Roll back an item that ended FAILED or CANCELLED; one whose rollback fails goes on with the step before it.
+async def undo(
+    item: Item,
+    context_of: Callable[[Item, PlannedStep], StepContext],
+    record: Callable[[Undone], Awaitable[None]],
+) -> None:
+    """Roll back an item; when that fails for a step, the one before it is rolled back all the same.
 
-    Returns:
-        What is to be recorded: each step that has a rollback, ROLLED_BACK, or with the error that it met.
+    Args:
+        record: is given each step that has a rollback: undone, or with the error that it met.
     """
-    if outcome.status not in (Status.FAILED, Status.CANCELLED):
-        return []
-    undone = []
-    for step in reversed([step for step in item.plan.steps if step.identifier in item.done]):
-        kind = _known(step)
-        if kind is not None and kind.rollback is not None:
-            work = StepItem(context_of(item, step), step.config, 0.0)
-            await _undo(kind, item, step, work)
-            undone.append((item, step, work))
-    return undone
+    for step, kind in undoable(item):
+        work = StepItem(context_of(item, step), step.config, 0.0)
+        await _undo(kind, item, step, work)
+        await record((item, step, work))
+
+
+def undoable(item: Item) -> list[tuple[PlannedStep, StepType]]:
+    """The completed steps that can be rolled back, the last first."""
+    done = [step for step in reversed(item.plan.steps) if step.identifier in item.done]
+    return [(step, kind) for step in done if (kind := _known(step)) and kind.rollback]
 
 
 def _known(step: PlannedStep) -> StepType | None:

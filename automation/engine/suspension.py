@@ -43,13 +43,12 @@ async def suspend(work: Work, items: Sequence[Item]) -> None:
         Pause: always; Prefect's engine leaves the run with it.
     """
 
-    async def read(session: AsyncSession) -> Sequence[Wait]:
-        ids = [item.execution_id for item in items]
-        return (await session.scalars(select(Wait).where(Wait.execution_id.in_(ids)).order_by(Wait.id))).all()
+    async def asks(session: AsyncSession) -> bool:
+        mine = (Wait.execution_id.in_([item.execution_id for item in items]), Wait.status == "WAITING")
+        return await session.scalar(select(Wait.id).where(*mine, Wait.kind == "approval").limit(1)) is not None
 
-    waits = await work.record(read)
-    key = str(max((wait.created_at.timestamp() for wait in waits), default=0))  # Prefect takes each key but once
-    if any(wait.kind == "approval" and wait.status == "WAITING" for wait in waits):
+    key = "-".join(str(item.dispatch_no) for item in items)  # Prefect takes each key but once
+    if await work.record(asks):
         await asuspend_flow_run(wait_for_input=Approval, key=key)
     await asuspend_flow_run(key=key)
 
@@ -62,24 +61,28 @@ async def past_of(flow_run: PrefectRun) -> list[State[Any]]:
         return sorted(await client.read_flow_run_states(flow_run.id), key=lambda state: state.timestamp)
 
 
-def was_retried(past: Sequence[State[Any]]) -> bool:
-    """Whether somebody had the run begin again after it had ended: Prefect's Retry button."""
-    last = max((place for place, state in enumerate(past) if state.is_scheduled()), default=0)
-    return last > 0 and past[last - 1].is_final()
+def left_in(past: Sequence[State[Any]]) -> State[Any] | None:
+    """The state that a run was in before it was scheduled, perhaps late, and taken, to begin again.
+
+    A final one: somebody pressed Prefect's Retry button. A paused one: somebody, or the dispatcher, resumed it.
+    """
+    begun = max((place for place, state in enumerate(past) if state.is_running()), default=0)
+    return next((one for one in reversed(past[:begun]) if not (one.is_scheduled() or one.is_pending())), None)
 
 
-async def answer_of(flow_run: PrefectRun, past: Sequence[State[Any]]) -> Answer:
-    """What somebody typed who resumed this run in Prefect; an answer without a name of a person if nobody did."""
+async def answer_of(flow_run: PrefectRun, left_in: State[Any] | None) -> Answer | None:
+    """What was typed when this run was resumed in Prefect; None if it was not suspended."""
+    if left_in is None or not left_in.is_paused():
+        return None
     nobody = Answer(name="prefect-ui")
-    paused = next((state for state in reversed(past) if state.is_paused()), None)
-    keys = paused.state_details.run_input_keyset if paused else None
+    keys = left_in.state_details.run_input_keyset
     if not keys:
         return nobody
     async with get_client() as client:
         try:
             given = json.loads(await client.read_flow_run_input(flow_run.id, keys["response"]))
         except (ObjectNotFound, HTTPStatusError, ValueError):
-            return nobody  # the dispatcher resumed it
+            return nobody
     return Answer(
         approve=bool(given.get("approve", True)),
         name=f"{given.get('name') or 'prefect-ui'}"[:_NAME_LENGTH],

@@ -18,13 +18,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from automation.catalog import step_type
 from automation.database import Database
 from automation.engine import claim as claims
-from automation.engine import record, rollback, vitals
+from automation.engine import ending, record, rollback, vitals
 from automation.engine.context import is_wanted, rendered
 from automation.engine.plan import Item, PlannedStep
 from automation.engine.progress import Progress
 from automation.engine.record import Outcome, outcome_of
-from automation.errors import CancelledError, SettingError, StepError, StepTimeoutError, WorkflowTimeoutError
-from automation.models import utc_now
+from automation.errors import (
+    CancelledError,
+    SettingError,
+    StepError,
+    StepTimeoutError,
+    ValidationError,
+    WorkflowTimeoutError,
+    as_step_error,
+)
+from automation.models import Status, utc_now
 from automation.settings import Settings, get_settings
 from automation.steps import StepBatch, StepContext, StepItem
 
@@ -94,15 +102,35 @@ class Work:
         for item in items:
             item.ran_seconds += monotonic() - began
         outcomes = [(one, outcome_of(one, utc_now(), self.settings.retry_config, random())) for one in items]  # noqa: S311
-        undone = [one for item, outcome in outcomes for one in await rollback.undo(item, outcome, self._context)]
-        await self.record(partial(self._finish, unrecorded, undone, outcomes, batch))
+        if doomed := [(item, outcome) for item, outcome in outcomes if is_to_be_undone(item, outcome)]:
+            await self.record(partial(self._checkpoint, unrecorded))
+            unrecorded = []
+            await self._undo(doomed)
+        await self.record(partial(self._finish, unrecorded, outcomes, batch))
         return outcomes
+
+    async def _undo(self, doomed: Sequence[tuple[Item, Outcome]]) -> None:
+        """Roll back those of these items that are still ours, their end written before."""
+        ours = await self.record(partial(_decide, doomed))
+        for item, _ in doomed:
+            if item.execution_id in ours:
+                vitals.step_began(self.settings.step_hard_time_limit)
+                await rollback.undo(item, self._context, self._undone)
+        vitals.step_ended()
+
+    async def _undone(self, undone: Ended) -> None:
+        async def write(session: AsyncSession) -> None:
+            assert self.flow_run_id is not None
+            if await record.still_ours(session, [undone[0]]):
+                await record.step_undone(session, undone, self.flow_run_id)
+
+        await self.record(write)
 
     def _next(self, item: Item, batch: bool) -> list[PlannedStep]:
         """The steps of an item that are ready, and wanted; those that are not wanted are skipped on the way."""
         while ready := item.ready():
             wanted = [step for step in ready if not step.conditions or is_wanted(item, step)]
-            if batch and any(step_type(step.step_type).waits for step in wanted):
+            if batch and any(map(_may_wait, wanted)):
                 item.leaves = True  # before any step of this wave: the single run does them all
                 return []
             if wanted:
@@ -135,9 +163,9 @@ class Work:
             self._working.setdefault(item.execution_id, []).append(one)
         try:
             await cast(Awaitable[object], step_type(first.step_type).task(StepBatch(work), return_state=True))
-        except StepError as error:
+        except Exception as error:  # the type is not known, or Prefect could not begin the task: nobody's else
             for one in work:
-                one.error = error
+                one.error = one.error or (as_step_error(error) if one.result is None and not one.waiting else None)
         ended = [(item, step, one) for (item, step), one in zip(pairs, work, strict=True)]
         for item, step, one in ended:
             self._working[item.execution_id].remove(one)
@@ -192,7 +220,6 @@ class Work:
     async def _finish(
         self,
         ended: Sequence[Ended],
-        undone: Sequence[Ended],
         outcomes: Sequence[tuple[Item, Outcome]],
         batch: bool,
         session: AsyncSession,
@@ -200,7 +227,6 @@ class Work:
         assert self.flow_run_id is not None
         ours = await record.still_ours(session, [item for item, _ in outcomes])
         await record.steps_ended(session, [one for one in ended if one[0].execution_id in ours], self.flow_run_id)
-        await record.steps_undone(session, [one for one in undone if one[0].execution_id in ours], self.flow_run_id)
         kept = [one for one in outcomes if one[0].execution_id in ours]
         await record.executions_ended(session, kept, self.settings, batch=batch)
         retried = any(not outcome.is_final for _, outcome in outcomes)
@@ -256,6 +282,25 @@ class Work:
                 await asyncio.sleep(0.5)
 
 
+def is_to_be_undone(item: Item, outcome: Outcome) -> bool:
+    """Whether an item has failed for good, or was cancelled, and has done what can be undone."""
+    return outcome.status in (Status.FAILED, Status.CANCELLED) and bool(rollback.undoable(item))
+
+
+async def _decide(doomed: Sequence[tuple[Item, Outcome]], session: AsyncSession) -> set[UUID]:
+    """Record how items are to end; which of them are still ours."""
+    ours = await record.still_ours(session, [item for item, _ in doomed])
+    await ending.decide(
+        session,
+        [
+            (item.execution_id, outcome.status, outcome.error_message, outcome.error_code, outcome.failed_step)
+            for item, outcome in doomed
+            if item.execution_id in ours
+        ],
+    )
+    return ours
+
+
 async def _begin(pairs: Sequence[tuple[Item, PlannedStep]], session: AsyncSession) -> set[UUID]:
     """Show steps as RUNNING, unless the execution was taken from us; the executions that are to be cancelled."""
     ours = await record.still_ours(session, [item for item, _ in pairs])
@@ -263,6 +308,13 @@ async def _begin(pairs: Sequence[tuple[Item, PlannedStep]], session: AsyncSessio
     begun = [pair for pair in pairs if pair[0].execution_id in ours - cancelled]
     await record.steps_begun(session, begun)
     return cancelled
+
+
+def _may_wait(step: PlannedStep) -> bool:
+    try:
+        return step_type(step.step_type).waits
+    except ValidationError:
+        return False  # it fails when it is run, and says so
 
 
 def _by_step(pair: tuple[Item, PlannedStep]) -> tuple[str, str]:

@@ -177,6 +177,15 @@ async def approve(session: AsyncSession, execution_id: UUID, given: Answer, iden
     return wait
 
 
+async def last_approval(session: AsyncSession, execution_id: UUID, identifier: str | None = None) -> Wait | None:
+    """The approval that an execution waited for last, or the one of a step; None while one is still waited for."""
+    query = select(Wait).where(Wait.execution_id == execution_id, Wait.kind == "approval")
+    if identifier is not None:
+        query = query.where(Wait.identifier == identifier)
+    found = (await session.scalars(query.order_by(Wait.created_at.desc()))).all()
+    return None if any(one.status == "WAITING" for one in found) else next(iter(found), None)
+
+
 def outcome(wait: Wait, given: Answer) -> Json:
     """The result of a step whose wait somebody has ended."""
     told: Json = {"by": given.name, "comment": given.comment, "verified": given.is_verified}
@@ -193,19 +202,19 @@ async def _open(session: AsyncSession, execution_id: UUID) -> Sequence[Wait]:
 
 
 async def cancel_all(session: AsyncSession, execution_ids: Sequence[UUID]) -> None:
-    """These executions ended: nothing is waited for any more."""
+    """These executions end: nothing is waited for any more, and the steps that waited end with them."""
+    if not execution_ids:
+        return
     await session.execute(
         update(Wait)
         .where(Wait.execution_id.in_(execution_ids), Wait.status == "WAITING")
         .values(status="CANCELLED", resolved_at=utc_now())
     )
-
-
-async def close_steps(session: AsyncSession, execution_id: UUID) -> None:
-    """The steps of an execution that ended while they waited did so with it."""
-    mine = (StepExecution.execution_id == execution_id, StepExecution.status == Status.WAITING)
-    values = {"status": Status.CANCELLED, "completed_at": utc_now()}
-    await session.execute(update(StepExecution).where(*mine).values(**values))
+    await session.execute(
+        update(StepExecution)
+        .where(StepExecution.execution_id.in_(execution_ids), StepExecution.status == Status.WAITING)
+        .values(status=Status.CANCELLED, completed_at=utc_now())
+    )
 
 
 async def due(session: AsyncSession, limit: int) -> Sequence[Wait]:

@@ -8,8 +8,9 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.callback.tell import executions_ended
-from automation.errors import HardTimeoutError, WorkerLostError
-from automation.intake import waits
+from automation.engine import ending
+from automation.engine.definitions import definitions_of
+from automation.errors import CancelledError, HardTimeoutError, WorkerLostError
 from automation.intake.create import WORK_CHANNEL, newer
 from automation.models import (
     FINAL,
@@ -25,7 +26,7 @@ from automation.models import (
 )
 from automation.models.recovery_queries import dead_letter
 from automation.prefect_events import execution_failed
-from automation.retries import policy
+from automation.retries import Rules, policy
 from automation.settings import Settings
 
 _LOST = {HardTimeoutError.code: "a step did not stop at its hard limit, and its process was killed"}
@@ -77,50 +78,71 @@ async def _settle(session: AsyncSession, execution: Execution, run: FlowRun, set
         The executions that have ended by that.
     """
     gave_way = None
-    await _close_steps(session, [execution.id], run.lost_code or WorkerLostError.code)
-    if run.state == "CANCELLED" or execution.cancel_requested_at is not None:
-        _end(execution, Status.CANCELLED, "cancelled with its flow run", "CANCELLED")
-        await waits.cancel_all(session, [execution.id])
-        await waits.close_steps(session, execution.id)
-    elif execution.status == Status.WAITING:
+    under_way = await _close_steps(session, execution.id, run.lost_code or WorkerLostError.code)
+    cancelled = run.state == "CANCELLED" or execution.cancel_requested_at is not None
+    if execution.status == Status.WAITING and not cancelled:
         execution.flow_run_id = None  # what it waits for comes all the same; then it gets another run
+    elif cancelled and not execution.ending:
+        await _end(session, execution, Status.CANCELLED, "cancelled with its flow run", CancelledError.code)
     elif execution.status == Status.PENDING and execution.attempt == 0:
         gave_way = await _wait_again(session, execution)
     else:
-        _lose(session, execution, run, settings)
+        await _lose(session, execution, run, under_way, settings)
     await session.flush()
     return [one.id for one in (execution, gave_way) if one and one.status in FINAL]
 
 
-def _lose(session: AsyncSession, execution: Execution, run: FlowRun, settings: Settings) -> None:
+async def _end(session: AsyncSession, execution: Execution, status: Status, message: str, code: str) -> None:
+    await ending.end(session, execution, status, message, code)
+    if execution.ending:
+        execution.flow_run_id = None  # another run undoes what it did
+
+
+async def _lose(
+    session: AsyncSession, execution: Execution, run: FlowRun, under_way: Sequence[str], settings: Settings
+) -> None:
     """Its process is gone: tried again, alone, so that a poisonous one takes no others with it."""
     code = run.lost_code or WorkerLostError.code
     execution.lost_count += 1
-    delay = policy(code, settings.retry_config).delay_before(execution.lost_count)
-    lost = _LOST.get(code, "the process that ran it is gone")
+    rules = await _rules(session, execution, under_way)
+    delay = policy(code, settings.retry_config, *rules).delay_before(execution.lost_count)
+    if not execution.ending:  # else the end that was decided stands, with its reason
+        _note_loss(execution, code, next(iter(under_way), ""), is_last=delay is None)
     if delay is None:
-        _end(execution, Status.FAILED, f"{lost}, {execution.lost_count} times", code)
+        status = Status(execution.ending or Status.FAILED)
+        await _end(session, execution, status, execution.error_message, execution.error_code)
         return
     session.add(
         ExecutionAttempt(
             execution_id=execution.id,
             attempt=execution.attempt,
             status=Status.FAILED,
+            failed_step=execution.failed_step,
             error_code=code,
-            error_message=lost,
+            error_message=execution.error_message,
         )
     )
     execution.status = Status.RETRYING
     execution.flow_run_id = None
     execution.batch = False
     execution.due_at = utc_now() + delay
-    execution.error_message, execution.error_code = lost, code
 
 
-def _end(execution: Execution, status: Status, message: str, code: str) -> None:
-    execution.status = status
-    execution.completed_at = utc_now()
-    execution.error_message, execution.error_code = message, code
+def _note_loss(execution: Execution, code: str, step: str, *, is_last: bool) -> None:
+    lost = _LOST.get(code, "the process that ran it is gone")
+    execution.error_message = f"{lost}, {execution.lost_count} times" if is_last else lost
+    execution.error_code = code
+    if step != execution.failed_step:
+        execution.failed_step, execution.retries = step, 0
+
+
+async def _rules(session: AsyncSession, execution: Execution, under_way: Sequence[str]) -> list[Rules]:
+    """What its workflow, and the steps that were under way, say of retries."""
+    if execution.workflow_version is None:
+        return []
+    key = (execution.workflow_id, execution.workflow_version)
+    definition = (await definitions_of(session, {key}))[key]
+    return [definition.retry, *(step.options.retry for step in definition.plan.steps if step.identifier in under_way)]
 
 
 async def _wait_again(session: AsyncSession, execution: Execution) -> Execution | None:
@@ -149,13 +171,17 @@ async def _wait_again(session: AsyncSession, execution: Execution) -> Execution 
 
 def _supersede(old: Execution, new: Execution) -> None:
     new.event_count += old.event_count
-    _end(old, Status.CANCELLED, f"superseded by {new.id}, a newer execution of the same key", "")
+    old.status = Status.CANCELLED
+    old.completed_at = utc_now()
+    old.error_message, old.error_code = f"superseded by {new.id}, a newer execution of the same key", ""
 
 
-async def _close_steps(session: AsyncSession, execution_ids: Sequence[UUID], code: str) -> None:
-    """A step that was running when its process died did not complete."""
-    await session.execute(
+async def _close_steps(session: AsyncSession, execution_id: UUID, code: str) -> Sequence[str]:
+    """A step that was running when its process died did not complete; which those were."""
+    closed = await session.execute(
         update(StepExecution)
-        .where(StepExecution.execution_id.in_(execution_ids), StepExecution.status == Status.RUNNING)
+        .where(StepExecution.execution_id == execution_id, StepExecution.status == Status.RUNNING)
         .values(status=Status.FAILED, completed_at=utc_now(), error_code=code)
+        .returning(StepExecution.identifier)
     )
+    return closed.scalars().all()

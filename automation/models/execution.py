@@ -89,6 +89,22 @@ class Execution(WithId, Base):
         Index("ix_workflow_executions_workflow_id_key_created_at", "workflow_id", "key", "created_at"),
         Index("ix_workflow_executions_flow_run_id", "flow_run_id"),
         Index("ix_workflow_executions_parent_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
+        # a workflow's last runs, from which the end of one under way is estimated
+        Index(
+            "ix_workflow_executions_completed",
+            "workflow_id",
+            "completed_at",
+            postgresql_where=text("status = 'COMPLETED'"),
+        ),
+        # what ended badly: a small part of a long history that people look for, and have tried again
+        Index(
+            "ix_workflow_executions_unsuccessful",
+            "status",
+            "created_at",
+            "id",
+            postgresql_where=text("status IN ('FAILED', 'CANCELLED')"),
+        ),
+        Index("ix_workflow_executions_degraded", "created_at", "id", postgresql_where=text("degraded")),
     )
 
     workflow_id: Mapped[UUID] = mapped_column(ForeignKey("workflows.id", ondelete="CASCADE"))
@@ -130,6 +146,8 @@ class Execution(WithId, Base):
     """How often somebody had completed steps run anew; their effects are new ones then."""
     ran_seconds: Mapped[float] = mapped_column(server_default="0", default=0.0)
     """Running time of the stretches that have ended; waits and backoff do not count."""
+    ending: Mapped[str] = mapped_column(String(20), server_default="", default="")
+    """FAILED or CANCELLED while that is decided (the error says why), and what its steps did is still to be undone."""
     degraded: Mapped[bool] = mapped_column(server_default=false(), default=False)
     """Whether a step that is not required failed, or is owed to a neighbour."""
     parent_id: Mapped[UUID | None]

@@ -168,7 +168,7 @@ class Delivery(WithId, Base):
     )
 
     key: Mapped[str] = mapped_column(String(200))
-    """What is told, once: `execution:<id>:<attempt>`, `project:<id>:ready`."""
+    """What is told, once: `execution:<id>:<dispatch number>:<status>`, `project:<id>:ready`."""
     type: Mapped[str] = mapped_column(String(50))
     execution_id: Mapped[UUID | None]
     project_id: Mapped[str | None] = mapped_column(String(128))

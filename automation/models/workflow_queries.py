@@ -8,9 +8,11 @@ from sqlalchemy.orm import selectinload
 
 from automation.errors import NotFoundError
 from automation.models.paging import Order, Page, Position, read_page
+from automation.models.recovery import WorkflowVersion
 from automation.models.workflow import Workflow, WorkflowStep
 
 NEWEST_FIRST = Order(Workflow.created_at, Workflow.id, descending=True)
+NEWEST_VERSION_FIRST = Order(WorkflowVersion.created_at, WorkflowVersion.version, descending=True)
 
 
 async def list_workflows(
@@ -49,6 +51,14 @@ async def find_workflow(session: AsyncSession, workflow_id: UUID) -> Workflow:
     if workflow is None:
         raise NotFoundError(f"Workflow {workflow_id} does not exist.")
     return workflow
+
+
+async def list_versions(
+    session: AsyncSession, workflow_id: UUID, position: Position | None, size: int
+) -> Page[tuple[WorkflowVersion]]:
+    """The versions of a workflow that are stored, newest first."""
+    query = select(WorkflowVersion).where(WorkflowVersion.workflow_id == workflow_id)
+    return await read_page(session, query, NEWEST_VERSION_FIRST, position, size)
 
 
 async def steps_of(session: AsyncSession, workflow_id: UUID) -> list[WorkflowStep]:

@@ -1,6 +1,7 @@
 """Published sites of a project and which of them is live where.
 
     <root>/<project>/releases/<version>/           the files, and `.release.json` that lists them
+    <root>/<project>/releases/<version>/.before-*  what was live before it was, by deployment
     <root>/<project>/releases/<version>.failed/    one that did not pass its health check
     <root>/<project>/environments/<name>           → ../releases/<version>
     <root>/<project>/current                       → environments/production
@@ -161,6 +162,30 @@ def switch(root: Path, project_id: str, environment: str, version: str) -> None:
     if environment == PRODUCTION and not (project / "current").is_symlink():
         point(project / "current", f"environments/{PRODUCTION}")
     point(project / "environments" / environment, f"../releases/{version}")
+
+
+def withdraw(root: Path, project_id: str, environment: str) -> None:
+    """Have an environment show nothing, as before its first release."""
+    (root / project_id / "environments" / environment).unlink(missing_ok=True)
+
+
+def note_before(root: Path, project_id: str, version: str, key: str, live: str | None) -> str | None:
+    """What was live when the deployment `key` of a release was first tried: `live`, unless a try before this one
+    has noted it.
+    """
+    note = _note(root, project_id, version, key)
+    if not note.exists():
+        write_file(note, (live or "").encode())
+    return note.read_text() or None
+
+
+def forget_before(root: Path, project_id: str, version: str, key: str) -> None:
+    """The deployment was taken back: the next one of this key is another."""
+    _note(root, project_id, version, key).unlink(missing_ok=True)
+
+
+def _note(root: Path, project_id: str, version: str, key: str) -> Path:
+    return release_folder(root, project_id, version) / f".before-{sha256(key.encode()).hexdigest()[:32]}"
 
 
 def previous_release(root: Path, project_id: str, version: str) -> str | None:

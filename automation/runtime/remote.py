@@ -30,7 +30,7 @@ _CHUNK = 256 * 1024
 class Switched:
     """What an environment shows now, and what it showed before the release went live there."""
 
-    live: str
+    live: str | None
     previous: str | None
 
 
@@ -61,6 +61,23 @@ async def save_page(
     url = _project(settings, project_id, "pages", page_id)
     answer = _object(await call(settings, "PUT", url, json=request))
     return SaveResult(_of(answer, "saved", bool), _of(answer, "previous", dict, None), _of(answer, "reason", str, ""))
+
+
+async def restore_page(settings: Settings, project_id: str, page_id: str, stamp: Stamp, *, key: str) -> bool:
+    """Have a save or a deletion taken back; False if it did not bring what is there now.
+
+    Raises:
+        NetworkError: Runtime is away.
+        ValidationError: Runtime refused.
+    """
+    request = {
+        "version": stamp.version,
+        "occurred_at": stamp.occurred_at.isoformat(),
+        "execution_id": stamp.execution_id,
+    }
+    url = _project(settings, project_id, "pages", page_id, "restore")
+    restored: bool = _of(_object(await call(settings, "POST", url, json=request, key=key)), "restored", bool)
+    return restored
 
 
 async def list_pages(settings: Settings, project_id: str) -> list[Json]:
@@ -113,6 +130,21 @@ async def switch(
     request = {"version": version, "even_if_older": even_if_older}
     answer = _object(await call(settings, "POST", url, json=request, key=key))
     return Switched(_of(answer, "live", str), _of(answer, "previous", str, None))
+
+
+async def switch_back(
+    settings: Settings, project_id: str, environment: str, version: str | None, *, if_live: str, key: str
+) -> Switched:
+    """Make `version` live again (None: nothing), if the environment shows `if_live`.
+
+    Raises:
+        NetworkError: Runtime is away.
+        ValidationError: Runtime refused, as it has no such release.
+    """
+    url = _project(settings, project_id, "environments", environment)
+    request = {"version": version, "even_if_older": True, "if_live": if_live}
+    answer = _object(await call(settings, "POST", url, json=request, key=key))
+    return Switched(_of(answer, "live", str, None), _of(answer, "previous", str, None))
 
 
 def _project(settings: Settings, project_id: str, *rest: str) -> str:

@@ -5,7 +5,7 @@
     pages/.deleted/home.json    a deleted page; left out of the next publish
 
 Each file holds one key more, `_saved`: {"occurred_at", "version", "execution_id"}, by which older data is
-kept from replacing newer. The newer of two is the one with the higher `version` if both have one (at equal
+kept from replacing newer; that of a deleted page also says `deleted`, and in `was` what the page's own was. The newer of two is the one with the higher `version` if both have one (at equal
 versions the later event), else the later event; of equals, the one that arrived last.
 
 All functions are synchronous, take the root folder of all projects and names that `plain_name` has let
@@ -66,6 +66,7 @@ class _State:
     page: Json | None
     stamp: Stamp
     deleted: bool
+    was: Stamp | None = None
 
 
 def version_of(page: Json) -> int | None:
@@ -81,12 +82,7 @@ def page_file(root: Path, project_id: str, page_id: str) -> Path:
 
 def encode_page(page: Json, stamp: Stamp) -> bytes:
     """What `save_page` writes."""
-    saved = {
-        "occurred_at": stamp.occurred_at.isoformat(),
-        "version": stamp.version,
-        "execution_id": stamp.execution_id,
-    }
-    return orjson.dumps(page | {_SAVED: saved})
+    return orjson.dumps(page | {_SAVED: _written(stamp)})
 
 
 def save_page(root: Path, project_id: str, page: Json, stamp: Stamp, *, backup_previous: bool) -> SaveResult:
@@ -133,9 +129,41 @@ def delete_page(root: Path, project_id: str, page_id: str, stamp: Stamp) -> Save
         if state is not None and stamp.is_older_than(state.stamp):
             return SaveResult(False, reason=_superseded(f"the deletion of page {page_id!r}", stamp, state))
         page = state.page if state else None
-        write_file(_deleted_file(file), encode_page(page or {"id": page_id}, stamp))
+        write_file(_deleted_file(file), _encode_deleted(page or {"id": page_id}, stamp, _before(state, stamp)))
         file.unlink(missing_ok=True)
     return SaveResult(True, page)
+
+
+def restore_page(root: Path, project_id: str, page_id: str, stamp: Stamp) -> bool:
+    """Take a save (that kept a backup) or a deletion back: the page is what it was, with the version that it had.
+
+    Returns:
+        False, and nothing was changed, if `stamp` did not bring what is there now: it was taken back already,
+        or something newer came.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    file = page_file(root, project_id, page_id)
+    previous = _previous_file(file)
+    with _lock(file):
+        state = _read_state(file)
+        if state is None or state.stamp != stamp or (state.deleted and state.was is None):
+            return False
+        if state.deleted:
+            assert state.was is not None and state.page is not None
+            write_file(file, encode_page(state.page, state.was))
+            state.file.unlink()
+            return True
+        before = _read(previous)
+        if before is not None and not before.deleted:
+            previous.replace(file)
+            return True
+        if before is not None:
+            _deleted_file(file).parent.mkdir(exist_ok=True)
+            previous.replace(_deleted_file(file))
+        file.unlink()
+    return True
 
 
 def read_page(root: Path, project_id: str, page_id: str) -> Json | None:
@@ -158,6 +186,32 @@ def list_pages(root: Path, project_id: str) -> list[Json]:
                 raise ValidationError(f"{state.file} is damaged; save the page again in Studio.")
             pages.append(state.page)
     return pages
+
+
+def _before(state: _State | None, stamp: Stamp) -> Stamp | None:
+    """The stamp of the page that a deletion takes away, None if it takes none; the same deletion may come again."""
+    if state is None or state.page is None:
+        return None
+    if state.deleted:
+        return state.was if state.stamp == stamp else None
+    return state.stamp
+
+
+def _encode_deleted(page: Json, stamp: Stamp, was: Stamp | None) -> bytes:
+    more = {"deleted": True, "was": _written(was) if was else None}
+    return orjson.dumps(page | {_SAVED: _written(stamp) | more})
+
+
+def _written(stamp: Stamp) -> Json:
+    return {
+        "occurred_at": stamp.occurred_at.isoformat(),
+        "version": stamp.version,
+        "execution_id": stamp.execution_id,
+    }
+
+
+def _stamp(saved: Json) -> Stamp:
+    return Stamp(datetime.fromisoformat(saved["occurred_at"]), saved["version"], saved["execution_id"])
 
 
 def _judge(file: Path, page: Json, stamp: Stamp, state: _State | None) -> SaveResult:
@@ -216,9 +270,9 @@ def _read(file: Path, *, deleted: bool = False) -> _State | None:
     try:
         page = orjson.loads(file.read_bytes())
         saved = page.pop(_SAVED)
-        stamp = Stamp(datetime.fromisoformat(saved["occurred_at"]), saved["version"], saved["execution_id"])
+        stamp, was = _stamp(saved), _stamp(saved["was"]) if saved.get("was") else None
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):
         return _State(file, None, Stamp(_ANCIENT), deleted)
-    return _State(file, page if "config" in page else None, stamp, deleted)
+    return _State(file, page if "config" in page else None, stamp, deleted or saved.get("deleted", False), was)

@@ -27,6 +27,9 @@ class Runtime(Neighbour):
         match request.method, *rest:
             case "PUT", "pages", page_id:
                 return self._save(project, page_id, request.json)
+            case "POST", "pages", page_id, "restore":
+                stamp = _stamp(request.json)
+                return 200, {"restored": store.restore_page(self.root, project, page_id, stamp)}
             case "GET", "pages":
                 return 200, {"pages": store.list_pages(self.root, project)}
             case "PUT", "releases", version:
@@ -39,7 +42,7 @@ class Runtime(Neighbour):
         return 404, {}
 
     def _save(self, project: str, page_id: str, body: dict[str, Any]) -> Answer:
-        stamp = store.Stamp(datetime.fromisoformat(body["occurred_at"]), body["version"], body["execution_id"])
+        stamp = _stamp(body)
         if body["page"] is None:
             result = store.delete_page(self.root, project, page_id, stamp)
         elif body["dry_run"]:
@@ -58,9 +61,18 @@ class Runtime(Neighbour):
 
     def _switch(self, project: str, name: str, body: dict[str, Any]) -> Answer:
         version, live = body["version"], releases.live_version(self.root, project, name)
+        if live != body.get("if_live", live):
+            return 200, {"live": live, "previous": None}
+        if version is None:
+            releases.withdraw(self.root, project, name)
+            return 200, {"live": None, "previous": live}
         if version not in releases.list_releases(self.root, project):
             return 404, {"detail": f"no release {version}"}
         if live is not None and live > version and not body["even_if_older"]:
             return 200, {"live": live, "previous": None}
         releases.switch(self.root, project, name, version)
         return 200, {"live": version, "previous": live}
+
+
+def _stamp(body: dict[str, Any]) -> store.Stamp:
+    return store.Stamp(datetime.fromisoformat(body["occurred_at"]), body["version"], body["execution_id"])

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from automation import control
-from automation.api.executions import shown
+from automation.api.execution_answers import shown
 from automation.authoring.write import delete_workflow
 from automation.callback import due, tell
 from automation.callback.loop import Callback

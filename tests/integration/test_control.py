@@ -40,6 +40,7 @@ async def write(database: Database, workflow_id: UUID, status: Status) -> UUID:
         error_message="it broke",
         error_code="NETWORK_ERROR",
         attempt=6,
+        retries=5,
         lost_count=2,
         dispatch_no=6,
         batch=True,
@@ -75,7 +76,7 @@ async def test_a_retry_starts_the_policy_anew_and_keeps_the_checkpoints(
     assert abs(stored.due_at - utc_now()) < timedelta(seconds=10)
     assert (stored.flow_run_id, stored.completed_at, stored.cancel_requested_at) == (None, None, None)
     assert (stored.error_message, stored.error_code) == ("", "")
-    assert (stored.attempt, stored.lost_count, stored.dispatch_no) == (0, 0, 6)
+    assert (stored.attempt, stored.retries, stored.lost_count, stored.dispatch_no) == (6, 0, 0, 6)
     async with database.transaction() as session:
         step = (await session.scalars(select(StepExecution))).one()
     assert step.status == Status.COMPLETED

@@ -1,7 +1,6 @@
 """Flow runs of ours from begin to end, on a real Prefect server and a real database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,63 +13,15 @@ from sqlalchemy import select
 from automation import catalog, control, engine
 from automation.database import Database
 from automation.errors import FileSystemError, NetworkError, ValidationError
-from automation.models import Activity, Execution, ExecutionLog, FlowRun, Status, StepExecution, Workflow, utc_now
+from automation.models import Activity, Execution, ExecutionLog, FlowRun, Status, Workflow, utc_now
 from automation.settings import get_settings
-from automation.steps import Result, StepConfig, StepContext, StepType, step
+from automation.steps import Result, StepContext
 from deployments.platform import apply_platform_workflows
 from tests.integration.flows import carry, create, run
+from tests.integration.making import MakeStep, failing, ran, steps
 from tests.integration.rows import every, execution, planned, stored, workflow
 
 pytestmark = pytest.mark.usefixtures("deployed")
-
-MakeStep = Callable[..., StepType]
-Body = Callable[[StepContext], Awaitable[Result]]
-
-
-class AnyConfig(StepConfig):
-    """What the steps of these tests can be told."""
-
-    word: str = "hello"
-
-
-@pytest.fixture
-def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeStep]:
-    """Make step types that are known for the length of a test; they note in `ran` that they ran."""
-
-    def make_step(name: str, body: Body | None = None, **options: Any) -> StepType:
-        async def function(step: StepContext, config: AnyConfig) -> Result:
-            ran.append(name)
-            return await body(step) if body else {"word": config.word}
-
-        made = step(name, **{"retry_delay_seconds": [0.01], "retries": 1} | options)(function)
-        monkeypatch.setitem(catalog.step_types(), name, made)
-        return made
-
-    ran.clear()
-    yield make_step
-    ran.clear()
-
-
-ran: list[str] = []
-
-
-def failing(error: Exception, times: int = 1000) -> Body:
-    left = times
-
-    async def body(step: StepContext) -> Result:
-        nonlocal left
-        left -= 1
-        if left >= 0:
-            raise error
-        return {}
-
-    return body
-
-
-async def steps(database: Database, id_: UUID) -> dict[str, StepExecution]:
-    query = select(StepExecution).where(StepExecution.execution_id == id_)
-    async with database.transaction() as session:
-        return {one.identifier: one for one in (await session.scalars(query)).all()}
 
 
 async def test_steps_run_in_order_and_their_results_are_recorded(
@@ -417,9 +368,33 @@ async def test_a_workflow_that_runs_longer_than_its_limit_is_stopped(
     state = await run(prefect, await carry(prefect, id_))
 
     one = await stored(database, id_)
-    assert (one.status, one.error_code) == (Status.RETRYING, "TIMEOUT_ERROR")
-    assert state.name == "AwaitingRetry"
+    assert (one.status, one.error_code) == (Status.FAILED, "WORKFLOW_TIMEOUT")
+    assert "longer than its 0.2 s (WORKFLOW_TIMEOUT)" in one.error_message
+    assert state.is_failed()  # never tried again: it would be as long
     assert ran == ["SLOW"]
+
+
+async def test_the_limit_of_a_workflow_counts_all_its_stretches_but_not_the_time_between(
+    database: Database, prefect: PrefectClient, make: MakeStep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def half(step: StepContext) -> Result:
+        await asyncio.sleep(0.4)
+        raise FileSystemError("disk full")
+
+    short = get_settings().model_copy(update={"workflow_timeout": 0.6})
+    monkeypatch.setattr("automation.engine.entry.get_settings", lambda: short)
+    id_ = await execution(database, await workflow(database, make("HALF", half, retries=0)))
+    flow_run = await carry(prefect, id_)
+
+    assert (await run(prefect, flow_run)).name == "AwaitingRetry"
+    first = await stored(database, id_)
+    assert 0.4 <= first.ran_seconds < 0.6
+    await asyncio.sleep(0.3)  # backoff, which is nobody's running time
+    assert (await run(prefect, flow_run)).is_failed()
+
+    second = await stored(database, id_)
+    assert (second.error_code, second.attempt) == ("WORKFLOW_TIMEOUT", 2)
+    assert ran == ["HALF", "HALF"]  # it began once more, for the rest of its time
 
 
 @pytest.mark.parametrize(

@@ -12,18 +12,20 @@ from uuid import UUID, uuid4
 
 import pytest
 from aiosmtpd.controller import Controller
+from prefect.client.orchestration import PrefectClient
 
 from automation import neighbours
 from automation.database import Database
 from automation.errors import NetworkError, ValidationError
 from automation.models import Activity, Json, Owed
 from automation.outbox import Outbox, loop
-from automation.settings import Settings
+from automation.settings import Settings, get_settings
 from automation.steps import ProjectInfo, Result, StepContext, StepType
 from tasks.insights import log_activity
 from tasks.notifications import notify_user
+from tests.integration import flows
 from tests.integration.neighbours import Answer, Neighbour, Request
-from tests.integration.rows import every, write
+from tests.integration.rows import every, execution, planned, stored, workflow, write
 
 # apprise imports a module that Python 3.13 no longer has
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
@@ -375,3 +377,44 @@ async def test_a_hostile_answer_forges_no_line_of_the_log(database: Database, ne
     step = context(database, "log-activity", INSIGHTS_URL=neighbour.url)
     await run(step, log_activity)
     assert all("\n" not in line.message for line in step.lines)
+
+
+# --- a whole execution --------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("deployed")
+async def test_an_execution_is_completed_and_degraded_while_insights_is_away(
+    database: Database, neighbour: Neighbour, prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSIGHTS_URL", neighbour.url)
+    get_settings.cache_clear()
+    neighbour.go()
+    of = await workflow(database, planned(log_activity, 1, is_required=False))
+    id_ = await execution(database, of)
+    try:
+        await flows.run(prefect, await flows.carry(prefect, id_))
+    finally:
+        monkeypatch.undo()
+        get_settings.cache_clear()
+    done = await stored(database, id_)
+    assert (done.status, done.degraded, done.error_message) == ("COMPLETED", True, "")
+    [row] = await every(database, Owed)
+    assert (row.execution_id, row.status) == (id_, "OWED")
+
+
+@pytest.mark.usefixtures("deployed")
+async def test_an_execution_is_retried_while_a_neighbour_that_it_needs_is_away(
+    database: Database, neighbour: Neighbour, prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSIGHTS_URL", neighbour.url)
+    get_settings.cache_clear()
+    neighbour.go()
+    id_ = await execution(database, await workflow(database, log_activity))
+    try:
+        await flows.run(prefect, await flows.carry(prefect, id_))
+    finally:
+        monkeypatch.undo()
+        get_settings.cache_clear()
+    waits = await stored(database, id_)
+    assert (waits.status, waits.error_code) == ("RETRYING", "NETWORK_ERROR")
+    assert await every(database, Owed) == []

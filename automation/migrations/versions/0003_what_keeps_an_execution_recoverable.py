@@ -207,6 +207,7 @@ def upgrade() -> None:
     op.add_column("flow_runs", sa.Column("lost_code", sa.String(length=50), server_default="", nullable=False))
     op.add_column("workflow_executions", sa.Column("generation", sa.Integer(), server_default="0", nullable=False))
     op.add_column("workflow_executions", sa.Column("ran_seconds", sa.Float(), server_default="0", nullable=False))
+    op.add_column("workflow_executions", sa.Column("ending", sa.String(length=20), server_default="", nullable=False))
     op.add_column(
         "workflow_executions", sa.Column("degraded", sa.Boolean(), server_default=sa.text("false"), nullable=False)
     )
@@ -234,6 +235,7 @@ def downgrade() -> None:
     op.drop_column("workflow_executions", "parent_step")
     op.drop_column("workflow_executions", "parent_id")
     op.drop_column("workflow_executions", "degraded")
+    op.drop_column("workflow_executions", "ending")
     op.drop_column("workflow_executions", "ran_seconds")
     op.drop_column("workflow_executions", "generation")
     op.drop_column("flow_runs", "lost_code")

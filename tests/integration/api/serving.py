@@ -15,6 +15,7 @@ from httpx import AsyncClient, Response
 from standardwebhooks import Webhook
 
 from automation.api import Services, create_app
+from automation.api.server import Server
 from automation.database import Database
 from automation.models import Execution, Project, Status, Workflow, utc_now
 
@@ -93,7 +94,7 @@ class Api:
 async def serve(services: Services) -> AsyncIterator[Api]:
     """An API on a free port of this machine."""
     config = uvicorn.Config(create_app(services), port=0, log_config=None, lifespan="off", ws="none")
-    server = uvicorn.Server(config)
+    server = Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)

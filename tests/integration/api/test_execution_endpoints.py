@@ -151,9 +151,16 @@ async def test_an_execution_is_shown_with_trigger_steps_and_flow_run(api: Api) -
         "order": 1,
         "status": "FAILED",
         "started_at": answer["started_at"],
+        "completed_at": None,
         "duration_ms": 12.5,
         "result": {"pages": 0},
+        "progress": None,
+        "progress_message": "",
         "error_message": "no pages",
+        "error_code": "",
+        "attempt": 1,
+        "attempts": [],
+        "items": {},
     }
 
 

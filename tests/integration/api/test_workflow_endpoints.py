@@ -22,7 +22,7 @@ async def test_the_list_shows_workflows_newest_first_without_their_steps(api: Ap
     assert (answer["next"], answer["previous"]) == (None, None)
     assert set(answer["results"][0]) == {
         "id", "name", "description", "project_id", "kind", "trigger_type", "is_active", "config",
-        "created_at", "updated_at", "archived_at",
+        "version", "created_at", "updated_at", "archived_at",
     }  # fmt: skip
 
 

@@ -205,7 +205,8 @@ async def test_an_answer_that_is_sent_back_changes_nothing_but_what_was_changed_
     assert answer.status_code == 200
     changed = answer.json()
     assert changed["updated_at"] > shown["updated_at"]
-    assert changed == shown | {"name": "New name", "updated_at": changed["updated_at"]}
+    assert changed["version"] == shown["version"] + 1
+    assert changed == shown | {key: changed[key] for key in ("updated_at", "version")} | {"name": "New name"}
 
 
 async def test_put_replaces_the_whole_and_what_keeps_its_name_keeps_its_row(api: Api) -> None:
@@ -488,3 +489,12 @@ async def test_the_platforms_schedule_stands_in_prefect_yaml(api: Api) -> None:
     assert "prefect.yaml" in answer.json()["detail"]
     assert (await patch(api, found["id"], is_active=False)).status_code == 200
     assert (await api.client.put(f"workflows/{found['id']}/", json=CLEANUP)).status_code == 200
+
+
+async def test_a_workflow_that_would_run_itself_is_refused_when_it_is_saved(api: Api) -> None:
+    made = await post(api)
+    steps = [TRANSFORM, {"step_type": "RUN_WORKFLOW", "config": {"workflow_id": made["id"].upper()}}]
+    answer = await patch(api, made["id"], steps=steps)
+
+    assert answer.status_code == 422
+    assert answer.json()["field"] == "steps.1.config.workflow_id"

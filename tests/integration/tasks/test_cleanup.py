@@ -163,18 +163,28 @@ async def test_old_events_activities_and_flow_runs_go_and_young_ones_stay(databa
             FlowRun(kind="auto-save", created_at=then, ended_at=then),
             Alert(rule="r", severity="CRITICAL", message="m", created_at=then),
             *(
-                Owed(idempotency_key=f"{status}:{days}", neighbour="n", step="s", request={}, status=status,
-                     created_at=then)
+                Owed(
+                    idempotency_key=f"{status}:{days}",
+                    neighbour="n",
+                    step="s",
+                    request={},
+                    status=status,
+                    created_at=then,
+                )
                 for status in ("OWED", "DELIVERED")
+            ),
+            *(
+                Delivery(key=f"{status}:{days}", type="workflows.ready", status=status, created_at=then)
+                for status in ("PENDING", "DELIVERED")
             ),
         )
     await store(FlowRun(kind="auto-save", created_at=utc_now() - timedelta(days=40)))  # has not ended
     result = await maintenance.delete_rows(database, utc_now() - timedelta(days=30))
     assert result == {
-        "executions": 0, "flow_runs": 1, "events": 1, "activities": 1, "deliveries": 0, "outbox": 1, "alerts": 1,
+        "executions": 0, "flow_runs": 1, "events": 1, "activities": 1, "deliveries": 1, "outbox": 1, "alerts": 1,
     }  # fmt: skip
     assert [await count(database, one) for one in (Event, Activity, FlowRun, Alert)] == [1, 1, 2, 1]
-    assert await count(database, Owed) == 3  # what is owed stays owed
+    assert [await count(database, one) for one in (Owed, Delivery)] == [3, 3]  # what is owed stays owed
 
 
 async def test_a_flow_run_stays_while_something_that_stays_refers_to_it(database: Database, store: Any) -> None:

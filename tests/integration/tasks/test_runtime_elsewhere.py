@@ -41,12 +41,23 @@ class Execution:
     async def run(
         self, kind: StepType, data: Json | None = None, *, event: str = "", minute: int = 0, **config: Any
     ) -> Result:
-        identifier = kind.name.lower().replace("_", "-")
-        step = StepContext(
+        step = self.context(kind, data, event, minute)
+        result = await kind.function(step, kind.parse(config))
+        assert isinstance(result, dict)
+        self.results[step.identifier] = result
+        self.lines += [line.message for line in step.lines]
+        return result
+
+    async def take_back(self, kind: StepType, data: Json | None = None, *, minute: int = 0, **config: Any) -> Result:
+        assert kind.rollback is not None
+        return await kind.rollback(self.context(kind, data, "", minute), kind.parse(config))
+
+    def context(self, kind: StepType, data: Json | None, event: str, minute: int) -> StepContext:
+        return StepContext(
             execution_id=self.id,
             workflow_id=UUID(int=1),
             workflow_name="Any",
-            identifier=identifier,
+            identifier=kind.name.lower().replace("_", "-"),
             project=ProjectInfo("my shop"),
             trigger_type="ANY",
             event_type=event,
@@ -57,11 +68,6 @@ class Execution:
             settings=self.settings,
             database=cast(Database, None),
         )
-        result = await kind.function(step, kind.parse(config))
-        assert isinstance(result, dict)
-        self.results[identifier] = result
-        self.lines += [line.message for line in step.lines]
-        return result
 
     async def build(self) -> None:
         for kind in (compile_pages, generate_structure, optimize_assets):
@@ -184,3 +190,37 @@ async def test_an_answer_that_is_not_as_agreed_is_a_network_error(make: Any, run
     runtime.answer = lambda request: (200, {"saved": "yes"})
     with pytest.raises(NetworkError, match="without a bool `saved`"):
         await make().run(save_to_runtime, page())
+
+
+async def test_a_page_at_runtime_gets_its_backup_back_once(make: Any, runtime: Runtime) -> None:
+    await make().run(save_to_runtime, page("one"))
+    execution = make()
+    await execution.run(save_to_runtime, page("two"), minute=1)
+
+    answers = [await execution.take_back(save_to_runtime, page("two"), minute=1) for _ in range(2)]
+
+    assert [one["restored"] for one in answers] == [True, False]
+    assert store.read_page(runtime.root, "my shop", "home") == page("one")["page"]
+
+
+async def test_a_release_at_runtime_gives_way_to_what_was_live_unless_a_newer_one_is(
+    make: Any, runtime: Runtime
+) -> None:
+    await make().run(save_to_runtime, page())
+    executions = [make() for _ in range(3)]
+    first, second, third = [(await one.publish())["version"] for one in executions]
+    assert first < second < third
+
+    assert (await executions[1].take_back(deploy_to_runtime))["restored"] is False
+    assert releases.live_version(runtime.root, "my shop", "production") == third
+    assert (await executions[2].take_back(deploy_to_runtime))["live"] == second
+    assert releases.live_version(runtime.root, "my shop", "production") == second
+
+
+async def test_the_first_release_at_runtime_leaves_an_empty_environment(make: Any, runtime: Runtime) -> None:
+    await make().run(save_to_runtime, page())
+    execution = make()
+    await execution.publish()
+
+    assert (await execution.take_back(deploy_to_runtime))["live"] is None
+    assert releases.live_version(runtime.root, "my shop", "production") is None

@@ -130,6 +130,11 @@ def step(**values: Any) -> dict[str, Any]:
     return {"steps": [TRANSFORM, TRANSFORM | values]}
 
 
+def for_each(inner: str, **config: Any) -> dict[str, Any]:
+    each = {"items": "{{ trigger.data.pages }}", "step": {"step_type": inner, "config": config}}
+    return {"steps": [{"step_type": "FOR_EACH", "config": each}]}
+
+
 def trigger(type_: str, **values: Any) -> dict[str, Any]:
     return {"triggers": [{"trigger_type": "API_CALL"}, {"trigger_type": type_, **values}]}
 
@@ -171,6 +176,18 @@ def trigger(type_: str, **values: Any) -> dict[str, Any]:
         (step(config={"output": {"x": "{{ trigger. }}"}}), "steps.1.config.output.x"),
         (step(config={"output": {"x": "a\0b"}}), "steps.1.config.output.x"),
         (step(step_type="OPTIMIZE_ASSETS", config={"quality": 1000}), "steps.1.config.quality"),
+        (step(config={"timeout_seconds": 0}), "steps.1.config.timeout_seconds"),
+        (step(config={"timeout_seconds": "{{ trigger.data.s }}"}), "steps.1.config.timeout_seconds"),
+        (step(config={"timeout_seconds": SETTINGS.step_soft_time_limit + 1}), "steps.1.config.timeout_seconds"),
+        (step(config={"retry": {"NETWORK_ERROR": {"factor": 0}}}), "steps.1.config.retry.NETWORK_ERROR.factor"),
+        (step(config={"retry": {"HICCUP": {"max_retries": 1}}}), "steps.1.config.retry"),
+        ({"config": {"retry": {"max_retries": "many"}}}, "config.retry.max_retries"),
+        (for_each("TRANSFORM", outptu=1), "steps.0.config.step.config.outptu"),
+        (for_each("TRANSFORM", retry={}), "steps.0.config.step.config.retry"),
+        (for_each("BREW_COFFEE"), "steps.0.config.step.step_type"),
+        (for_each("WAIT", seconds=1), "steps.0.config.step.step_type"),
+        (for_each("FOR_EACH"), "steps.0.config.step.step_type"),
+        ({"steps": [{"step_type": "FOR_EACH", "config": {"items": [], "step": "{{ item }}"}}]}, "steps.0.config.step"),
         (step(conditions={"field": "x", "operator": "~~"}), "steps.1.conditions.operator"),
         (step(conditions={"field": "x", "operator": "changed"}), "steps.1.conditions.operator"),
         ({"steps": [TRANSFORM | {"identifier": "a", "depends_on": ["b"]},
@@ -224,6 +241,19 @@ def test_beside_a_template_the_rest_of_a_config_is_still_checked() -> None:
     assert refusal(steps=[{"step_type": "COMPILE_PAGES", "config": config}])[0] == "steps.0.config.optimize_images"
     config = {"minify": True, "minfiy": "{{ trigger.data.minify }}"}
     assert refusal(steps=[{"step_type": "COMPILE_PAGES", "config": config}])[0] == "steps.0.config.minfiy"
+
+
+def test_a_step_may_say_how_it_is_retried_and_how_long_it_may_take_whatever_its_type() -> None:
+    options = {"retry": {"NETWORK_ERROR": {"max_retries": 8, "backoff": 10}}, "timeout_seconds": 20}
+
+    draft = parsed(steps=[TRANSFORM | {"config": {"output": {}, **options}}], config={"retry": {"max_retries": 1}})
+
+    assert draft.steps is not None
+    assert draft.steps[0].config == {"output": {}, **options}
+
+
+def test_the_step_of_a_for_each_may_use_its_item() -> None:
+    assert parsed(**for_each("TRANSFORM", output={"page": "{{ item.id }}", "place": "{{ index }}"})).steps
 
 
 def test_steps_may_wait_for_each_other_in_any_shape_without_a_circle() -> None:

@@ -10,7 +10,6 @@ from automation.engine.context import context_of, rendered
 from automation.engine.definitions import define
 from automation.engine.plan import Item, PlannedStep, make_plan
 from automation.errors import ValidationError
-from automation.models import WorkflowStep
 from automation.steps import ProjectInfo
 
 EXECUTION, WORKFLOW = UUID(int=1), UUID(int=2)
@@ -89,12 +88,13 @@ def test_a_name_that_is_not_there_is_told(name: str, absent: str) -> None:
 
 
 def test_only_a_step_with_templates_is_rendered() -> None:
-    def stored(identifier: str, config: dict[str, Any]) -> WorkflowStep:
-        return WorkflowStep(
-            id=UUID(int=3), identifier=identifier, step_type="TRANSFORM", order=1, depends_on=[], config=config,
-            is_required=True,
-        )  # fmt: skip
+    def stored(identifier: str, config: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "id": str(UUID(int=3)), "identifier": identifier, "step_type": "TRANSFORM", "order": 1, "depends_on": [],
+            "config": config, "conditions": {}, "is_required": True,
+        }  # fmt: skip
 
-    plan = define(1, "w", [stored("a", {"output": {"x": ["{{ trigger.type }}"]}}), stored("b", {"output": {}})]).plan
+    steps = [stored("a", {"output": {"x": ["{{ trigger.type }}"]}}), stored("b", {"output": {}})]
+    plan = define(1, {"name": "w", "config": {}, "steps": steps}).plan
 
     assert {one.identifier: one.templated for one in plan.steps} == {"a": True, "b": False}

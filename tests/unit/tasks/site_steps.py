@@ -88,6 +88,14 @@ class Project:
         self.results[identifier] = result
         return result
 
+    async def take_back(self, kind: StepType, data: Json | None = None, minute: int = 0, **config: Any) -> Result:
+        """What the step's rollback answers."""
+        assert kind.rollback is not None
+        step = self.context(kind.name.lower().replace("_", "-"), data or {}, minute)
+        result = await kind.rollback(step, kind.parse(config))
+        self.lines += [f"{line.level} {line.message}" for line in step.lines]
+        return result
+
     async def publish(self, **deploy: Any) -> Result:
         """The generate workflow, in an execution of its own."""
         other = self.execution()

@@ -1,0 +1,148 @@
+"""What people ask of executions: trying one or many again, and answering an approval."""
+
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool
+from pydantic import ValidationError as PydanticError
+from starlette.requests import Request
+
+from automation import control
+from automation.api.auth import require_key
+from automation.api.bodies import read_json, schema_of
+from automation.api.events import StartedOut, json_body
+from automation.api.execution_answers import WaitOut
+from automation.api.filters import TEXT
+from automation.api.problems import documented
+from automation.api.services import ServicesOf
+from automation.errors import RefusedError
+from automation.intake.waits import Answer
+from automation.models.execution_queries import Unsuccessful
+
+router = APIRouter(prefix="/executions", tags=["executions"], dependencies=[Depends(require_key)])
+
+_BY = "api"
+_STORABLE = r"^[^\x00]*$"
+_Name = Annotated[str, Field(min_length=1, max_length=100, pattern=TEXT)]
+_Words = Annotated[str, Field(max_length=2000, pattern=_STORABLE)]
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class RetryBody(_Asked):
+    """From where: by default from the first step that is not completed."""
+
+    from_step: _Name | None = Field(None, description="This step and all that wait for it run anew.")
+    from_start: StrictBool = Field(False, description="All steps run anew, on the workflow as it is now.")
+    input: dict[str, Any] | None = Field(None, description="With `from_start`: another input.")
+    reason: _Words = ""
+
+
+class RetryManyBody(_Asked):
+    """Which executions are meant: those that everything given applies to."""
+
+    status: Literal["FAILED", "CANCELLED"]
+    project_id: Annotated[str, Field(min_length=1, max_length=128, pattern=TEXT)] | None = None
+    workflow_id: UUID | None = None
+    kind: _Name | None = None
+    since: AwareDatetime | None = Field(None, description="Those that have ended since then.")
+    ids: list[UUID] | None = Field(None, max_length=control.REDRIVEN_AT_ONCE)
+    reason: _Words = ""
+
+
+class RetriedOut(BaseModel):
+    """Executions that are tried again, the oldest first, and how many that were meant are left."""
+
+    count: int
+    executions: list[UUID]
+    left: int
+
+
+class ApproveBody(_Asked):
+    """The answer; `step` names the approval when several wait, `by` who says so, as the holder of the key knows."""
+
+    approve: StrictBool
+    comment: _Words = ""
+    step: _Name | None = None
+    by: Annotated[str, Field(min_length=1, max_length=150, pattern=TEXT)] | None = None
+
+
+class ApprovedOut(StartedOut):
+    """The execution in short, and what it waited for with the answer that counts."""
+
+    wait: WaitOut
+
+
+_ANSWERED_BEFORE: dict[int | str, dict[str, Any]] = {
+    200: {"model": ApprovedOut, "description": "It was answered so before; nothing was changed."}
+}
+
+
+@router.post(
+    "/retry/",
+    status_code=202,
+    responses=documented(401, 413, 422, 503),
+    openapi_extra=json_body(schema_of(RetryManyBody)),
+)
+async def retry_executions(request: Request, services: ServicesOf) -> RetriedOut:
+    """Try many again, at most 1,000 a call, the oldest first; call again while `left` is not 0.
+
+    Those of a deleted workflow are not meant, nor those that a step of another execution has started: that step
+    starts them anew.
+    """
+    body = await read_json(request, lambda raw: _parse(RetryManyBody, raw))
+    wanted = Unsuccessful(**body.model_dump(exclude={"reason"}))
+    async with services.database.transaction() as session:
+        retried = await control.retry_many(session, wanted, asked_by=_BY, reason=body.reason)
+    return RetriedOut(count=len(retried.executions), executions=list(retried.executions), left=retried.left)
+
+
+@router.post(
+    "/{id}/retry/",
+    status_code=202,
+    responses=documented(401, 404, 409, 413, 422, 503),
+    openapi_extra=json_body(schema_of(RetryBody), required=False),
+)
+async def retry_execution(id: UUID, request: Request, services: ServicesOf) -> StartedOut:
+    """Run an execution that is FAILED or CANCELLED again; its completed steps are not repeated, unless `from_step` or
+    `from_start` says so."""
+    given = await read_json(request, lambda raw: _parse(RetryBody, raw)) if await request.body() else RetryBody()
+    if given.from_step is not None and given.from_start:
+        raise RefusedError("from_step: give it or `from_start`, not both", "from_step")
+    async with services.database.transaction() as session:
+        retried = await control.retry(session, id, asked_by=_BY, **given.model_dump())
+        return StartedOut.model_validate(retried)
+
+
+@router.post(
+    "/{id}/approve/",
+    status_code=202,
+    responses=_ANSWERED_BEFORE | documented(401, 404, 409, 413, 422, 503),
+    openapi_extra=json_body(schema_of(ApproveBody)),
+)
+async def approve_execution(id: UUID, request: Request, response: Response, services: ServicesOf) -> ApprovedOut:
+    """Answer the approval that an execution waits for: it goes on, or fails. The same answer again is a 200."""
+    given = await read_json(request, lambda raw: _parse(ApproveBody, raw))
+    who = _BY if given.by is None else f"{_BY}: {given.by}"
+    answer = Answer(approve=given.approve, name=who, comment=given.comment, is_verified=True)
+    async with services.database.transaction() as session:
+        approved = await control.approve(session, id, answer, identifier=given.step)
+    if not approved.is_new:
+        response.status_code = 200
+    one = approved.execution
+    wait = WaitOut.model_validate(approved.wait)
+    return ApprovedOut(id=one.id, workflow_id=one.workflow_id, status=one.status, wait=wait)
+
+
+def _parse(model: type[Body], raw: object) -> Body:
+    try:
+        return model.model_validate(raw)
+    except PydanticError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise RefusedError(f"{field or 'body'}: {first['msg']}", field) from None

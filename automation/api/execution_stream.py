@@ -1,0 +1,60 @@
+"""An execution live, as server-sent events."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.types import Message, Send
+
+from automation.api.auth import require_key
+from automation.api.problems import documented
+from automation.api.watching import Watching
+
+router = APIRouter(prefix="/executions", tags=["executions"], dependencies=[Depends(require_key)])
+
+log = logging.getLogger(__name__)
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events, for as long as somebody takes them.
+
+    Args:
+        slowest: seconds that a watcher may take to take an event; who takes longer is dropped.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[bytes, None], slowest: float = 30.0) -> None:
+        # no proxy may keep an event back
+        super().__init__(events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self.events = events
+        self.slowest = slowest
+
+    async def stream_response(self, send: Send) -> None:
+        async def in_time(message: Message) -> None:
+            async with asyncio.timeout(self.slowest):
+                await send(message)
+
+        async with aclosing(self.events):
+            try:
+                await super().stream_response(in_time)
+            except TimeoutError:
+                log.info("A watcher of an execution took nothing for %g s and was dropped.", self.slowest)
+
+
+_ANSWERS: dict[int | str, dict[str, Any]] = {200: {"description": "`snapshot`, then each `change`, then `end`."}}
+
+
+@router.get("/{id}/stream/", response_class=EventStream, responses=_ANSWERS | documented(401, 404, 422, 503))
+async def stream_execution(id: UUID, request: Request) -> EventStream:
+    """An execution live, as server-sent events: `snapshot` with its detail, `change` with those fields of it that
+    have changed, `end` when it has ended. Who connects again gets a snapshot again.
+    """
+    watching: Watching = request.app.state.watching
+    return EventStream(await watching.follow(id))
