@@ -15,8 +15,7 @@ from automation.api.filters import NameFilter, ProjectFilter
 from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
 from automation.api.problems import documented
 from automation.api.services import Services, ServicesOf
-from automation.intake import Accepted, IncomingEvent, accept, parse_events
-from automation.intake import explain
+from automation.intake import Accepted, IncomingEvent, accept, explain, parse_events
 from automation.intake.events import EVENTS_PER_REQUEST
 from automation.models.event_queries import find_event, list_events
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from uuid import UUID, uuid4
 
-from sqlalchemy import TextClause, func, select, update
+from sqlalchemy import TextClause, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.catalog import definitions
@@ -111,11 +111,20 @@ def _dispatch(row: FlowRun, execution: Execution, deployment_id: UUID | None) ->
 
 
 async def in_flight(session: AsyncSession) -> int:
-    """Flow runs that want a worker or have one (ix_flow_runs_open); those that wait for a retry do not."""
+    """Flow runs that want a worker or have one (ix_flow_runs_open).
+
+    Those that wait for a retry do not, and those that cron made and nobody has begun do not count: a hundred schedules
+    of one minute would keep everything else waiting.
+    """
     query = (
         select(func.count())
         .select_from(FlowRun)
-        .where(FlowRun.ended_at.is_(None), FlowRun.state_name != "AwaitingRetry", FlowRun.state != "PAUSED")
+        .where(
+            FlowRun.ended_at.is_(None),
+            FlowRun.state_name != "AwaitingRetry",
+            FlowRun.state != "PAUSED",
+            or_(FlowRun.idempotency_key.is_not(None), FlowRun.claimed_at.is_not(None)),
+        )
     )
     return int((await session.execute(query)).scalar_one())
 
