@@ -44,10 +44,10 @@ _SHOWN = 500  # characters of an answer that an error shows
 _LATER = (408, 425, 429)
 _METHOD = re.compile("GET|HEAD|OPTIONS|POST|PUT|PATCH|DELETE")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _OURS = {
-    "host", "connection", "content-length", "transfer-encoding", "accept-encoding", "upgrade", "te", "trailer", "expect",
-    "keep-alive",
+    "host", "connection", "keep-alive", "upgrade", "expect",
+    "content-length", "transfer-encoding", "accept-encoding", "te", "trailer",
 }  # fmt: skip
 # All that another origin gets when it is redirected to: any other header may be what identifies us to the first one.
 _HARMLESS = {"accept", "accept-language", "content-type", "idempotency-key", "user-agent"}
@@ -64,6 +64,11 @@ class Answer:
     body: bytes
     url: str
     elapsed: float
+
+    @property
+    def host(self) -> str:
+        """Who answered, as it may stand in a log: the rest of a URL can hold secrets."""
+        return _host(httpx.URL(self.url))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,7 @@ async def request(
     *,
     headers: Mapping[str, str] | None = None,
     content: bytes = b"",
-    timeout: float = TIMEOUT,
+    seconds: float = TIMEOUT,
     max_bytes: int = MAX_BYTES,
     follow_redirects: bool = False,
     resolve: Resolver = resolve,
@@ -126,7 +131,7 @@ async def request(
     """Send a request to an address that somebody gave, and read the answer, whatever its status is.
 
     Args:
-        timeout: seconds for all of it.
+        seconds: for all of it.
         max_bytes: of the answer's body; more is an error.
         follow_redirects: at most five; another origin gets none of the headers that may identify us.
 
@@ -137,16 +142,16 @@ async def request(
     hop = _Hop(_checked_method(method), _parsed(url), _checked_headers(headers or {}), content)
     began = time.perf_counter()
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(seconds):
             for _ in range(MAX_REDIRECTS + 1):
-                status, answered, body = await _send(settings, hop, timeout, max_bytes, resolve)
+                status, answered, body = await _send(settings, hop, max_bytes, resolve)
                 following = _redirected(hop, status, answered) if follow_redirects else None
                 if following is None:
                     return Answer(status, answered, body, str(hop.url), time.perf_counter() - began)
                 hop = following
     except TimeoutError:
-        raise NetworkError(f"{hop.url.host} did not answer in full within {timeout:g} s.") from None
-    raise ValidationError(f"{hop.url.host}: redirected more than {MAX_REDIRECTS} times.")
+        raise NetworkError(f"{_host(hop.url)} did not answer in full within {seconds:g} s.") from None
+    raise ValidationError(f"{_host(hop.url)}: redirected more than {MAX_REDIRECTS} times.")
 
 
 def require_status(answer: Answer, expected: Container[int] = SUCCESS) -> None:
@@ -159,7 +164,7 @@ def require_status(answer: Answer, expected: Container[int] = SUCCESS) -> None:
     if answer.status in expected:
         return
     said = one_line(answer.body[: 4 * _SHOWN].decode(errors="replace").strip()[:_SHOWN])
-    text = f"{httpx.URL(answer.url).host} answered {answer.status}{f': {said}' if said else '.'}"
+    text = f"{answer.host} answered {answer.status}{f': {said}' if said else '.'}"
     if answer.status >= 500 or answer.status in _LATER:
         raise NetworkError(text, retry_after=retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC)))
     raise ValidationError(text)
@@ -215,14 +220,15 @@ def _checked_method(method: str) -> str:
 
 def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers by their names in lower case; an error never shows a value."""
-    for name, value in headers.items():
+    stripped = {name: value.strip() for name, value in headers.items()}
+    for name, value in stripped.items():
         if not _HEADER_NAME.fullmatch(name) or name.lower().startswith("proxy-"):
             raise ValidationError(f"A header cannot be named {one_line(name)[:100]!r}.")
         if name.lower() in _OURS:
             raise ValidationError(f"The header {name} is not for you to set; it follows from the request.")
         if not _HEADER_VALUE.fullmatch(value):
-            raise ValidationError(f"The header {name} has characters that no header can have.")
-    return {"user-agent": "Automation"} | {name.lower(): value for name, value in headers.items()}
+            raise ValidationError(f"The header {name} has characters other than those of ASCII that are printed.")
+    return {"user-agent": "Automation", "accept": "*/*"} | {name.lower(): value for name, value in stripped.items()}
 
 
 def _redirected(hop: _Hop, status: int, headers: Mapping[str, str]) -> _Hop | None:
@@ -233,7 +239,7 @@ def _redirected(hop: _Hop, status: int, headers: Mapping[str, str]) -> _Hop | No
     try:
         url = _parsed(str(hop.url.join(location)))
     except httpx.InvalidURL:
-        raise ValidationError(f"{hop.url.host} redirects to what is no URL.") from None
+        raise ValidationError(f"{_host(hop.url)} redirects to what is no URL.") from None
     method, kept, content = hop.method, dict(hop.headers), hop.content
     if (status == 303 and method not in ("GET", "HEAD")) or (status in (301, 302) and method == "POST"):
         method, content = "GET", b""
@@ -244,7 +250,11 @@ def _redirected(hop: _Hop, status: int, headers: Mapping[str, str]) -> _Hop | No
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:
-    return url.scheme, url.host, _port(url)
+    return url.scheme, _host(url), _port(url)
+
+
+def _host(url: httpx.URL) -> str:
+    return url.raw_host.decode("ascii")
 
 
 def _port(url: httpx.URL) -> int:
@@ -255,41 +265,37 @@ def _port(url: httpx.URL) -> int:
 
 
 async def _send(
-    settings: Settings, hop: _Hop, timeout: float, max_bytes: int, resolve: Resolver
+    settings: Settings, hop: _Hop, max_bytes: int, resolve: Resolver
 ) -> tuple[int, Mapping[str, str], bytes]:
     """One request to the first address that can be connected to; status, headers and body of its answer."""
-    host = hop.url.raw_host.decode("ascii")
+    host = _host(hop.url)
     addresses = (await permitted_addresses(settings, host, _port(hop.url), resolve=resolve))[:_ADDRESSES]
     ours = {"host": hop.url.netloc.decode("ascii"), "accept-encoding": "gzip", "connection": "close"}
-    limits = httpx.Timeout(timeout, connect=CONNECT_TIMEOUT)
-    # a client for each, since a connection that is kept was checked for another name
-    async with httpx.AsyncClient(verify=_tls(), trust_env=False, timeout=limits) as client:
+    limits = httpx.Timeout(None, connect=CONNECT_TIMEOUT).as_dict()  # request() bounds the whole
+    # no client: it knows proxies, cookies and redirects; and one transport each, as a kept connection is another name's
+    async with httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False) as transport:
         for address in addresses:
-            sent = client.build_request(
+            sent = httpx.Request(
                 hop.method,
                 hop.url.copy_with(host=str(address)),
                 headers={**hop.headers, **ours},
                 content=hop.content,
-                extensions={"sni_hostname": host},
+                extensions={"sni_hostname": host, "timeout": limits},
             )
             try:
-                return await _answer(client, sent, host, max_bytes)
+                return await _answer(transport, sent, host, max_bytes)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:  # nothing was sent yet
                 if address == addresses[-1]:
                     raise NetworkError(f"{host} cannot be connected to: {_told(error)}.") from None
-            except httpx.TimeoutException:
-                raise TimeoutError from None
-            except httpx.LocalProtocolError as error:
-                raise ValidationError(f"The request to {host} cannot be sent: {_told(error)}.") from None
             except httpx.HTTPError as error:
                 raise NetworkError(f"{host} did not answer in full: {_told(error)}.") from None
     raise AssertionError("permitted_addresses returns at least one")
 
 
 async def _answer(
-    client: httpx.AsyncClient, sent: httpx.Request, host: str, max_bytes: int
+    transport: httpx.AsyncHTTPTransport, sent: httpx.Request, host: str, max_bytes: int
 ) -> tuple[int, Mapping[str, str], bytes]:
-    response = await client.send(sent, stream=True)
+    response = await transport.handle_async_request(sent)
     try:
         body = bytearray()
         async for chunk in response.aiter_raw():

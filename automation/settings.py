@@ -183,6 +183,10 @@ class Settings(BaseSettings):
     """Days that Prefect keeps ended flow runs and events; the platform's own default for executions, which the
     cleanup workflow deletes by its `older_than_days`, Prefect's runs of our pool with them."""
 
+    event_retention_days: PositiveInt = 7
+    """Days that events are kept, with what each trigger made of them and remembers of them: time to ask why after
+    a long weekend. An event id or a dedupe key that is older is new again."""
+
     # --- files that are watched -----------------------------------------------------------------------------
     watch_roots: Annotated[tuple[Path, ...], NoDecode] = ()
     """Absolute folders, separated as in PATH, below which FILE_CHANGE triggers may watch; none by default, since a

@@ -91,8 +91,13 @@ async def _until_told(settings: Settings) -> int:
     return 0 if signals == 1 else 1
 
 
+# Prefect lists all time zones whenever it reads a schedule: 6 ms where Python looks for them in the system's folders,
+# 0.2 ms where it has only the package `tzdata`. A thousand schedules made its server's answers take seconds.
+_FASTER = {"PYTHONTZPATH": ""}
+
+
 async def _start(installation: Installation, supervisor: Supervisor) -> None:
-    settings, env = installation.settings, os.environ | environment(installation)
+    settings, env = installation.settings, _FASTER | os.environ | environment(installation)
     api, sites = local_url(settings.host, settings.api_port), local_url(settings.host, settings.sites_port)
 
     async def timed(name: str, work: Awaitable[None]) -> None:

@@ -19,9 +19,9 @@ from automation.api.services import Services
 from automation.database import Database
 from automation.dispatcher import assign, batches
 from automation.engine import queue
+from automation.intake.telling import Teller
 from automation.mirror import Mirror
 from automation.models import FlowRun, utc_now
-from automation.intake.telling import Teller
 from automation.settings import Settings, get_settings
 from benchmarks.history_load import load
 from benchmarks.history_scans import Scans

@@ -33,17 +33,21 @@ class OptimizeDatabaseConfig(StepConfig):
 
 @step("CLEAN_OLD_EXECUTIONS")
 async def clean_old_executions(step: StepContext, config: CleanOldExecutionsConfig) -> Result:
-    """Delete what is too old: ended executions, events, activities, deliveries, the outbox, alerts, flow runs, backups.
+    """Delete ended executions, activities, flow runs, deliveries, the outbox, alerts and backups of deleted pages that
+    are too old, and events (with what triggers remember of them) older than AUTOMATION_EVENT_RETENTION_DAYS.
 
     In batches, each a short transaction; nothing unfinished is deleted, whatever its age. Stopped at any
     point and run again, it goes on with what is left; the counts are those of the last try.
 
     Returns:
-        {"executions": n, "flow_runs": n, "events": n, "activities": n, "deliveries": n, "outbox": n, "alerts": n,
-        "prefect_flow_runs": n, "page_backups": {"files": n, "bytes": n}}
+        {"executions": n, "flow_runs": n, "activities": n, "deliveries": n, "outbox": n, "alerts": n, "events": n,
+        "timers": n, "dedupe_keys": n, "trigger_states": n, "prefect_flow_runs": n,
+        "page_backups": {"files": n, "bytes": n}}
     """
     before = utc_now() - timedelta(days=config.older_than_days)
     rows = await maintenance.delete_rows(step.database, before)
+    events_before = utc_now() - timedelta(days=step.settings.event_retention_days)
+    rows |= await maintenance.delete_events(step.database, events_before)
     backups = await asyncio.to_thread(maintenance.delete_page_backups, step.settings.runtime_root, before)
     runs = await maintenance.delete_prefect_runs(before)
     step.log(f"Deleted {rows['executions']} executions and {runs} Prefect runs of before {before:%F %T} UTC.")

@@ -128,7 +128,7 @@ async def test_trigger(id: UUID, request: Request, services: ServicesOf) -> Test
         event = await _event(session, id, given)
         rehearsal = await explain.rehearse(session, id, event, services.settings)
         steps = await steps_of(session, rehearsal.candidate.workflow_id)
-    return _out(rehearsal, steps)
+        return _out(rehearsal, steps)  # here, since what is undone takes its rows with it
 
 
 @router.post(

@@ -66,7 +66,9 @@ async def receive_webhook(
     except BadSignatureError as error:
         log.warning("A delivery for trigger %s was refused: %s", trigger_id, error)
         raise
-    value = await asyncio.to_thread(parse_body, body, request.headers.get("content-type", ""))
+    # of the others nobody sends forms, though curl says that it does
+    content_type = request.headers.get("content-type", "") if trigger.scheme == "github" else ""
+    value = await asyncio.to_thread(parse_body, body, content_type)
     event = webhook_event(trigger_id, trigger, delivery, value)
     answer = await accept_for(services.database, trigger_id, event, source="webhook", settings=services.settings)
     if answer.duplicate:

@@ -130,7 +130,9 @@ class Watching:
         """Watch it, together with whoever has come first."""
         watched = self._watched.setdefault(execution_id, watched)
         watched.watchers += 1
-        if self._looking is None and not self._closed:
+        if self._closed:
+            watched.is_over = True
+        elif self._looking is None:
             self._looking = asyncio.create_task(self._look())
         return watched
 

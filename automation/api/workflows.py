@@ -132,7 +132,7 @@ async def delete_workflow(id: UUID, services: ServicesOf) -> None:
 @router.post(
     "/{id}/execute/",
     status_code=202,
-    responses=documented(401, 404, 409, 413, 422, 503),
+    responses=documented(401, 404, 409, 413, 422, 429, 503),
     openapi_extra=json_body(_EXECUTE_SCHEMA, required=False),
 )
 async def execute_workflow(

@@ -178,7 +178,7 @@ def _check_config(kind: StepType, config: Json, prefix: str) -> None:
 
 def _is_certain(fault: Any, kind: StepType) -> bool:
     """Whether a fault is one whatever the templates in the value become."""
-    if fault["type"] in ("extra_forbidden", "missing") or fault["loc"][:1] and fault["loc"][0] in kind.unrendered:
+    if fault["type"] in ("extra_forbidden", "missing") or (fault["loc"][:1] and fault["loc"][0] in kind.unrendered):
         return True
     return not templates.has_templates(fault["input"])
 

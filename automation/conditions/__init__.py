@@ -21,6 +21,6 @@ rules       what is refused when a condition is saved
 """
 
 from automation.conditions.decide import MISSING, Leaf, Verdict, explain, holds, look_up
-from automation.conditions.rules import SCHEMA, changed_fields, check
+from automation.conditions.rules import SCHEMA, changed_fields, check, is_path
 
-__all__ = ["MISSING", "SCHEMA", "Leaf", "Verdict", "changed_fields", "check", "explain", "holds", "look_up"]
+__all__ = ["MISSING", "SCHEMA", "Leaf", "Verdict", "changed_fields", "check", "explain", "holds", "is_path", "look_up"]

@@ -65,6 +65,11 @@ def check(conditions: object, *, field: str = "conditions", changed: bool = True
                 raise RefusedError(text, f"{place}.value")
 
 
+def is_path(text: str) -> bool:
+    """Whether a text can name a field: names between dots, none of them empty or with blanks at its ends."""
+    return all(part and part.isprintable() and part == part.strip() for part in text.split("."))
+
+
 def _nodes(node: object, place: str, levels: int = MAX_NESTING) -> Iterator[tuple[dict[str, Any], str]]:
     """Every group and leaf with its place, from the top.
 
@@ -100,11 +105,9 @@ def _check_leaf(leaf: dict[str, Any], place: str, changed: bool) -> None:
         raise RefusedError(f"A leaf has field, operator and value; {short(min(map(str, unknown)))} is unknown.", place)
     for key in ("field", "operator"):
         if not isinstance(leaf.get(key), str):
-            raise RefusedError(f"A leaf needs a {key}, a text.", f"{place}.{key}")
+            raise RefusedError(f"A leaf needs the text {key}.", f"{place}.{key}")
     path, operator = leaf["field"], leaf["operator"]
-    if len(path) > MAX_FIELD or not all(
-        part and part.isprintable() and part == part.strip() for part in path.split(".")
-    ):
+    if len(path) > MAX_FIELD or not is_path(path):
         text = f"A field is a dotted path such as data.page.title, up to {MAX_FIELD} characters"
         raise RefusedError(f"{text}, not {short(path)}.", f"{place}.field")
     if operator not in OPERATORS:

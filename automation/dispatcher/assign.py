@@ -7,7 +7,7 @@ from functools import lru_cache
 from uuid import UUID, uuid4
 
 import orjson
-from sqlalchemy import TextClause, func, select, update
+from sqlalchemy import TextClause, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.catalog import definitions
@@ -175,8 +175,13 @@ _IN_FLIGHT = (FlowRun.ended_at.is_(None), FlowRun.state_name != "AwaitingRetry",
 
 
 async def in_flight(session: AsyncSession) -> int:
-    """Flow runs that want a worker or have one (ix_flow_runs_open); those that wait for a retry do not."""
-    query = select(func.count()).select_from(FlowRun).where(*_IN_FLIGHT)
+    """Flow runs that want a worker or have one (ix_flow_runs_open).
+
+    Those that wait for a retry do not, and those that cron made and nobody has begun do not count: a hundred schedules
+    of one minute would keep everything else waiting.
+    """
+    begun_or_ours = or_(FlowRun.idempotency_key.is_not(None), FlowRun.claimed_at.is_not(None))
+    query = select(func.count()).select_from(FlowRun).where(*_IN_FLIGHT, begun_or_ours)
     return int((await session.execute(query)).scalar_one())
 
 

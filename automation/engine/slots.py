@@ -4,7 +4,7 @@ Prefect works out times in its own way; where the clocks change it makes runs at
 slots out. What is no slot does nothing here, and what is missing the catch-up of `automation.schedules` fires.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun as PrefectRun
@@ -52,8 +52,12 @@ async def start_slot(session: AsyncSession, trigger_id: UUID, expected: datetime
         return f"{slot:%Y-%m-%d %H:%M:%S} UTC is not a slot of trigger {trigger_id} ({config.cron}, {config.timezone})."
     if trigger.last_slot is not None and slot <= trigger.last_slot:
         return f"The slot {slot:%Y-%m-%d %H:%M} UTC of trigger {trigger_id} was settled before."
-    if reason := why_skip(config, slot, utc_now()):
+    now = utc_now()
+    if reason := why_skip(config, slot, now):
         await skip_slots(session, [Skip(trigger_id, {slot: reason})])
         return reason
-    match = await fire_slot(session, trigger_id, slot, settings)
-    return match.started.id if match.started else f"{match.outcome}: {match.reason}"
+    grace = timedelta(seconds=settings.dispatch_grace)  # else the dispatcher makes a second run of it at once
+    match = await fire_slot(session, trigger_id, slot, settings, not_before=now + grace)
+    if match.started is None or match.due_at is not None:  # ended by a limit of the trigger, or waits for its turn
+        return f"{match.outcome}: {match.reason}"
+    return match.started.id

@@ -55,7 +55,7 @@ async def suspend(work: Work, items: Sequence[Item]) -> None:
 
 async def past_of(flow_run: PrefectRun) -> list[State[Any]]:
     """The states of a run that begins again, oldest first; none of one that begins for the first time."""
-    if flow_run.run_count <= 1:
+    if flow_run.run_count <= 1 and not flow_run.empirical_policy.pause_keys:  # resuming is not counted
         return []
     async with get_client() as client:
         return sorted(await client.read_flow_run_states(flow_run.id), key=lambda state: state.timestamp)

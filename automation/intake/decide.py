@@ -144,11 +144,12 @@ async def _check_conditions(session: AsyncSession, matches: list[Match]) -> None
     """Conditions, in the order of the events: `changed` compares with the value at the event before."""
     remembering = [one for one in matches if conditions.changed_fields(one.trigger.conditions)]
     seen = await memory.load(session, {_seen_by(one) for one in remembering}) if remembering else {}
+    roots = {event.id: root_of(event) for event in {one.event.id: one.event for one in matches}.values()}
     for match in matches:
         if not match.trigger.conditions:
             continue
-        root = root_of(match.event)
-        state = seen.get(_seen_by(match))
+        root = roots[match.event.id]
+        state = seen.get(_seen_by(match)) if seen else None
         previous = state.seen if state else None
         if match.leaves is None:
             verdict = conditions.holds(match.trigger.conditions, root, previous)

@@ -104,9 +104,10 @@ class Concerned:
 async def concerned(session: AsyncSession, events: Sequence[HasHappened]) -> Concerned:
     """The triggers that these events concern, also those that are switched off; ix_triggers_matching,
     ix_triggers_cancelling."""
-    pairs = sorted({(scope, event.type) for event in events for scope in (event.project_id, "")})
-    heard = [(scope, *name) for scope, type_ in pairs for name in heard_as(type_)]
-    cancel = [(scope, name) for scope, type_ in pairs for name in patterns(type_)]
+    pairs = {(scope, event.type) for event in events for scope in (event.project_id, "")}
+    # each once: several types of one list are heard under the same `prefix.*`
+    heard = sorted({(scope, *name) for scope, type_ in pairs for name in heard_as(type_)})
+    cancel = sorted({(scope, name) for scope, type_ in pairs for name in patterns(type_)})
     if not heard:
         return Concerned(())
     scopes, types, names = zip(*heard, strict=True)

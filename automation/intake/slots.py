@@ -25,11 +25,17 @@ SKIPPED = "SKIPPED"
 """Error code of the execution of a slot that did not run."""
 
 
-async def fire_slot(session: AsyncSession, trigger_id: UUID, slot: datetime, settings: Settings) -> Match:
+async def fire_slot(
+    session: AsyncSession, trigger_id: UUID, slot: datetime, settings: Settings, *, not_before: datetime | None = None
+) -> Match:
     """Fire a SCHEDULED trigger for a slot; a slot that has its execution already answers with it.
 
     One that the trigger's own limits (throttle, concurrency, …) end is recorded as skipped; of a trigger that is
     switched off nothing is recorded.
+
+    Args:
+        not_before: when the dispatcher may give its execution a run, if the run that comes with the slot has not
+            taken it until then.
 
     Raises:
         NotFoundError: there is no such trigger.
@@ -38,7 +44,7 @@ async def fire_slot(session: AsyncSession, trigger_id: UUID, slot: datetime, set
     if not found:
         raise NotFoundError(f"Trigger {trigger_id} does not exist.")
     event = _event(found[trigger_id], slot)
-    match = Match(found[trigger_id], event, execution_id=slot_execution_id(trigger_id, slot))
+    match = Match(found[trigger_id], event, execution_id=slot_execution_id(trigger_id, slot), not_before=not_before)
     await _lock(session, [match.execution_id])
     if known := await session.get(Execution, match.execution_id):
         match.end(Outcome.FIRED, "the slot has its execution already")

@@ -4,7 +4,7 @@ Nothing that has not ended is ever deleted, whatever its age, and no statement h
 than one batch. Prefect's own events go by its vacuum, which `automation up` sets to the same age.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from prefect.client.orchestration import get_client
@@ -19,20 +19,38 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import TERMINAL_STATES
-from sqlalchemy import ColumnElement, CursorResult, delete, exists, func, inspect, select
+from sqlalchemy import ColumnElement, CursorResult, delete, exists, func, inspect, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from automation.database import Database
-from automation.models import FINAL, Activity, Alert, Base, Delivery, Event, Execution, ExecutionLog, FlowRun, Owed
+from automation.models import (
+    FINAL,
+    Activity,
+    Alert,
+    Base,
+    DedupeKey,
+    Delivery,
+    Event,
+    Execution,
+    ExecutionLog,
+    FlowRun,
+    Owed,
+    Timer,
+    TriggerState,
+    utc_now,
+)
 from automation.settings import WORK_POOL
 
 BATCH = 1000
 PREFECT_BATCH = 50  # what Prefect's bulk_delete takes at most
 
+_LONGEST_WINDOW = timedelta(days=30)
+"""The longest `per_seconds` of a throttle, which counts by what triggers remember."""
+
 
 async def delete_rows(database: Database, before: datetime) -> dict[str, int]:
-    """Delete what is older than `before`: ended executions (with steps and logs), flow runs, events, activities,
-    alerts, and deliveries and effects of the outbox that are not under way any more.
+    """Delete what is older than `before`: ended executions (with steps and logs), flow runs, activities, alerts, and
+    deliveries and effects of the outbox that are not under way any more.
 
     Returns:
         Rows deleted, by table; steps and log lines go with their execution and are not counted.
@@ -52,7 +70,6 @@ async def delete_rows(database: Database, before: datetime) -> dict[str, int]:
     return {
         "executions": await _delete(database, Execution, old_execution, Execution.created_at),
         "flow_runs": await _delete(database, FlowRun, old_flow_run, FlowRun.ended_at),
-        "events": await _delete(database, Event, Event.received_at < before, Event.received_at),
         # ids rise with time, and created_at alone has no index
         "activities": await _delete(database, Activity, Activity.created_at < before, Activity.id),
         "deliveries": await _delete(
@@ -63,13 +80,29 @@ async def delete_rows(database: Database, before: datetime) -> dict[str, int]:
     }
 
 
+async def delete_events(database: Database, before: datetime) -> dict[str, int]:
+    """Delete events older than `before`, and what triggers remember of them: ended timers, dedupe keys, states.
+
+    Returns:
+        Rows deleted, by table.
+    """
+    ended = (Timer.status != "WAITING") & (Timer.ended_at < before)
+    forgotten = TriggerState.updated_at < min(before, utc_now() - _LONGEST_WINDOW)
+    return {
+        "events": await _delete(database, Event, Event.received_at < before, Event.received_at),
+        "timers": await _delete(database, Timer, ended, Timer.ended_at),
+        "dedupe_keys": await _delete(database, DedupeKey, DedupeKey.created_at < before, DedupeKey.created_at),
+        "trigger_states": await _delete(database, TriggerState, forgotten, TriggerState.updated_at),
+    }
+
+
 async def _delete(
     database: Database, model: type[Base], old: ColumnElement[bool], order: InstrumentedAttribute[Any]
 ) -> int:
-    key = inspect(model).primary_key[0]
+    key = inspect(model).primary_key
     # a CTE with a lock is computed once; as a plain sub-select the planner may repeat it and pass the limit
-    batch = select(key).where(old).order_by(order).limit(BATCH).with_for_update(of=model, skip_locked=True).cte()
-    statement = delete(model).where(key.in_(select(batch.c[0]))).execution_options(synchronize_session=False)
+    batch = select(*key).where(old).order_by(order).limit(BATCH).with_for_update(of=model, skip_locked=True).cte()
+    statement = delete(model).where(tuple_(*key).in_(select(*batch.c))).execution_options(synchronize_session=False)
     total = 0
     while True:
         async with database.transaction() as session:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 _LOCK = 0x4D49_5252  # "MIRR"
 _WINDOWS = 5.0
 """Seconds between two readings of runs that others made (cron, Prefect's UI)."""
+_WAITING = 15.0
+"""Seconds between two readings of runs that others made and nobody has begun: hundreds, when many crons are due."""
 _SWEEP = 24 * 3600.0
 """Seconds between two sweeps over what ended in the last days, for states that somebody changed after the end."""
 _SWEEP_REACH = timedelta(days=2)
@@ -53,7 +55,8 @@ class Mirror:
 
     async def round(self) -> None:
         """One look at everything that is due to be looked at."""
-        await self.read_open()
+        await self.read_open(waiting=False)
+        await self._every("waiting", _WAITING, self.read_open)
         await self._every("windows", _WINDOWS, self.read_windows)
         await self._every("sweep", _SWEEP, self.sweep)
         async with self.database.transaction() as session:
@@ -62,10 +65,11 @@ class Mirror:
         await self._every("reap", self.settings.lease_seconds / 6, self._reap)
         await logs.copy(self.database, self.prefect)
 
-    async def read_open(self) -> None:
-        """Read by id every run that is open in our table."""
+    async def read_open(self, waiting: bool = True) -> None:
+        """Read by id every run that is open in our table; not `waiting`: only those that somebody has begun, or that
+        we made."""
         async with self.database.transaction() as session:
-            ids = await states.open_ids(session)
+            ids = await states.open_ids(session, waiting=waiting)
         if not ids:
             return
         runs = await states.read_by_id(self.prefect, ids)

@@ -33,9 +33,15 @@ _SHORT = 50
 Runs = list[PrefectRun]
 
 
-async def open_ids(session: AsyncSession) -> list[UUID]:
-    """Prefect's ids of the runs that have not ended as far as we know; ix_flow_runs_open."""
+async def open_ids(session: AsyncSession, *, waiting: bool = True) -> list[UUID]:
+    """Prefect's ids of the runs that have not ended as far as we know; ix_flow_runs_open.
+
+    Args:
+        waiting: also those that others made (cron, Prefect's UI) and that nobody has begun.
+    """
     query = select(FlowRun.prefect_id).where(FlowRun.ended_at.is_(None), FlowRun.prefect_id.is_not(None))
+    if not waiting:
+        query = query.where(or_(FlowRun.idempotency_key.is_not(None), FlowRun.claimed_at.is_not(None)))
     return [id_ for id_ in (await session.execute(query)).scalars() if id_]
 
 

@@ -133,7 +133,7 @@ async def _runs(prefect: PrefectClient, passed: Sequence[Passed]) -> Runs:
     offset = 0
     while True:
         page = await prefect.read_flow_runs(
-            flow_run_filter=chosen, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE, offset=offset
+            flow_run_filter=chosen, sort=FlowRunSort.ID_DESC, limit=_PAGE, offset=offset
         )
         for run in page:
             trigger_id = trigger_of(run)

@@ -7,11 +7,27 @@ from typing import Any
 import orjson
 
 from automation import templates
-from automation.conditions import MISSING, look_up
-from automation.errors import ValidationError
+from automation.conditions import MISSING, is_path, look_up
+from automation.errors import RefusedError, ValidationError
 from automation.models.trigger import KEY_LENGTH
 
 _NAMED = {"project": "data.project_id", "page": "data.page.id", "user": "data.user_id"}
+
+
+def check_key(spec: str, field: str) -> None:
+    """Whether a key can be found in any event.
+
+    Raises:
+        RefusedError: it is neither a field path nor a template that can be read.
+    """
+    if templates.has_templates(spec):
+        try:
+            templates.check(spec, field)
+        except RefusedError as error:
+            raise RefusedError(f"{field}: {error}", field) from None
+    elif not is_path(spec) or "{" in spec:
+        text = f"{field}: {spec!r} is neither a field path such as data.order.id nor a {{{{ … }}}} template"
+        raise RefusedError(text, field)
 
 
 def key_of(spec: str, root: Mapping[str, Any]) -> str | None:

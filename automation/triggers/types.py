@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic import ValidationError as PydanticError
 
-from automation import templates
 from automation.errors import RefusedError
 from automation.models import Json
 from automation.triggers.globs import check_glob
 from automation.triggers.input_schema import check_schema
+from automation.triggers.keys import check_key
 from automation.triggers.slots import check_cron
 
 DAY = 86_400
@@ -30,7 +30,7 @@ EventPattern = Annotated[str, Field(pattern=rf"^({_TYPE}{{0,99}}|{_TYPE}{{0,97}}
 class Throttle(BaseModel):
     """At most `limit` firings in any `per_seconds`; what is more is dropped, or waits for its turn."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     limit: int = Field(ge=1, le=1000)
     per_seconds: float = Field(gt=0, le=30 * DAY, allow_inf_nan=False)
@@ -40,7 +40,8 @@ class Throttle(BaseModel):
 class TriggerConfig(BaseModel):
     """What every trigger may have beside its own."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # strict: what is stored is what was sent, so that "5" must not pass for 5
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     key: Path | None = None
     """What `debounce_seconds`, `throttle` and `concurrency` count by: a field path of the event
@@ -63,7 +64,8 @@ class TriggerConfig(BaseModel):
         if self.max_wait_seconds and self.debounce_seconds and self.max_wait_seconds < self.debounce_seconds:
             raise ValueError("max_wait_seconds is shorter than debounce_seconds")
         for name in ("key", "dedupe_key"):
-            templates.check(getattr(self, name), name)
+            if (spec := getattr(self, name)) is not None:
+                check_key(spec, name)
         return self
 
 
@@ -122,8 +124,10 @@ class ApiCallConfig(TriggerConfig):
         return self
 
 
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+def _as_tuple(value: object) -> object:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
 
 
 class FileChangeConfig(TriggerConfig):
@@ -131,7 +135,7 @@ class FileChangeConfig(TriggerConfig):
 
     root: Path
     glob: Path = "**/*"
-    on: Annotated[tuple[Literal["created", "modified", "deleted"], ...], BeforeValidator(_as_list)] = Field(
+    on: Annotated[tuple[Literal["created", "modified", "deleted"], ...], BeforeValidator(_as_tuple)] = Field(
         ("created", "modified", "deleted"), min_length=1, max_length=3
     )
     settle_seconds: float = Field(1, ge=0.05, le=3600, allow_inf_nan=False)

@@ -24,7 +24,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import Abort, ObjectNotFound, Pause
 from prefect.logging import get_logger
@@ -180,16 +180,27 @@ class WarmWorker(ProcessWorker):
         if free <= 0 or not adapter.is_synced(self) or self._told.is_set():
             return 0
         self._more_waits = False
-        due = await self.client.get_scheduled_flow_runs_for_work_pool(
-            work_pool_name=self._pool_name, work_queue_names=self._queues, scheduled_before=utc_now()
-        )
-        new = [one.flow_run for one in due if one.flow_run.id not in self._taken]
+        new = [run for run in await self._due() if run.id not in self._taken]
         for run in new[:free]:
             task = asyncio.create_task(self._take(run))
             self._taken[run.id] = task
         limit = self.work_pool.concurrency_limit
         self._more_waits |= len(new) >= free or (limit is not None and len(self._taken) >= limit)
         return len(new[:free])
+
+    async def _due(self) -> list[FlowRun]:
+        """What is due and slots can take; the client would ask for 200 runs, 0.3 ms of the server's CPU each."""
+        response = await self.client.request(
+            "POST",
+            "/work_pools/{name}/get_scheduled_flow_runs",
+            path_params={"name": self._pool_name},
+            json={
+                "work_queue_names": self._queues,
+                "scheduled_before": utc_now().isoformat(),
+                "limit": 2 * self._size,  # some of them may be on their way into a slot
+            },
+        )
+        return [WorkerFlowRunResponse.model_validate(one).flow_run for one in response.json()]
 
     async def _until_next_due(self, longest: float) -> float:
         """Seconds until the next run of the pool is due, at most `longest`; no event tells when it is."""

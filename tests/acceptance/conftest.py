@@ -40,6 +40,11 @@ class Installation:
     def sites(self) -> str:
         return f"http://127.0.0.1:{self.env['AUTOMATION_SITES_PORT']}"
 
+    @property
+    def watched(self) -> Path:
+        """The folder below which FILE_CHANGE triggers may watch."""
+        return Path(self.env["AUTOMATION_WATCH_ROOTS"])
+
     def send(self, *events: Json) -> list[Json]:
         """Send events; what became of each."""
         answer = self.studio.post("events/", json=list(events))
@@ -141,7 +146,7 @@ def installation() -> Iterator[Installation]:
     names = ("AUTOMATION_API_PORT", "AUTOMATION_PREFECT_PORT", "AUTOMATION_SITES_PORT")
     env |= dict(zip(names, free_ports(3), strict=True))
     env |= {"AUTOMATION_HOME": str(home), "AUTO_SAVE_INTERVAL": "1", "AUTOMATION_LEASE_SECONDS": "6"}
-    env |= {"AUTOMATION_PENDING_SECONDS": "10"}
+    env |= {"AUTOMATION_PENDING_SECONDS": "10", "AUTOMATION_WATCH_ROOTS": str(root / "watched")}
     with (root / "said").open("wb") as said:
         process = subprocess.Popen([*COMMAND, "up"], env=env, stdout=said, stderr=subprocess.STDOUT)
     try:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from prefect.cli.deploy._models import ConcurrencyLimitSpec, DeploymentConfig, PrefectYamlModel, WorkPoolConfig
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import IntervalSchedule
@@ -74,6 +75,23 @@ async def test_the_pool_its_queues_and_the_limits_are_there(deployed: None, pref
     assert {queue.name: queue.priority for queue in QUEUES}.items() <= queues.items()
     for tag, limit in TAG_LIMITS.items():
         assert (await prefect.read_global_concurrency_limit_by_name(f"tag:{tag}")).limit == limit
+
+
+async def test_a_deploy_keeps_the_limits_that_an_operator_has_set(deployed: None, prefect: PrefectClient) -> None:
+    queue = await prefect.read_work_queue_by_name("generate", work_pool_name="automation")
+    name = "tag:image-optimisation"
+    await prefect.update_work_queue(queue.id, concurrency_limit=1)
+    await prefect.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(limit=7))
+    try:
+        await apply()
+
+        kept = await prefect.read_work_queue_by_name("generate", work_pool_name="automation")
+        assert (kept.id, kept.concurrency_limit) == (queue.id, 1)
+        assert (await prefect.read_global_concurrency_limit_by_name(name)).limit == 7
+    finally:
+        await prefect.update_work_queue(queue.id, concurrency_limit=None)
+        restored = GlobalConcurrencyLimitUpdate(limit=TAG_LIMITS["image-optimisation"])
+        await prefect.update_global_concurrency_limit(name, restored)
 
 
 async def test_a_second_deploy_keeps_the_schedules_and_automations_that_people_made(

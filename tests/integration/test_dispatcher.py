@@ -251,3 +251,106 @@ async def test_a_workflow_of_the_platform_is_dispatched_although_it_has_no_proje
         [dispatch] = await assign.assign(session, 5)
 
     assert dispatch.parameters == {"executions": [str(id_)]}
+
+
+# --- limits of projects -----------------------------------------------------------------------------------------
+
+
+async def flood(database: Database, project_id: str, count: int, **values: Any) -> UUID:
+    """A workflow of a project that has so many executions waiting."""
+    of = await workflow(database, project_id=project_id)
+    began = utc_now() - timedelta(minutes=10)
+    for number in range(count):
+        await execution(database, of, due_at=began + timedelta(milliseconds=number), **values)
+    return of
+
+
+async def taken(database: Database, capacity: int, turn: assign.Turn) -> list[str]:
+    """The projects of what is assigned, in its order."""
+    async with database.transaction() as session:
+        return [tag(one.tags) for one in await assign.assign(session, capacity, turn)]
+
+
+def tag(tags: tuple[str, ...]) -> str:
+    return next((one.removeprefix("project:") for one in tags if one.startswith("project:")), "")
+
+
+async def test_a_project_has_no_more_runs_in_flight_than_its_limit_and_others_go_on(database: Database) -> None:
+    await flood(database, "big", 8)
+    await flood(database, "small", 1)
+    turn = assign.Turn(limit=3)
+
+    handed = [one for _ in range(4) for one in await taken(database, 6, turn)]
+
+    assert (handed.count("big"), handed.count("small")) == (3, 1)
+
+
+async def test_a_run_that_ends_or_waits_for_a_retry_makes_room_for_the_next_of_its_project(database: Database) -> None:
+    await flood(database, "big", 8)
+    turn = assign.Turn(limit=2)
+    assert await taken(database, 8, turn) == ["big"] * 2
+    first, second = await every(database, FlowRun)
+    assert await taken(database, 8, turn) == []
+
+    await alter(database, first, state="SCHEDULED", state_name="AwaitingRetry")
+    assert await taken(database, 8, turn) == ["big"]
+    await alter(database, second, ended_at=utc_now())
+    assert await taken(database, 8, turn) == ["big"]
+
+
+async def alter(database: Database, run: FlowRun, **values: Any) -> None:
+    async with database.transaction() as session:
+        await session.execute(update(FlowRun).where(FlowRun.id == run.id).values(**values))
+
+
+async def test_a_project_may_have_a_limit_of_its_own_or_none_and_the_platform_has_none(database: Database) -> None:
+    await flood(database, "big", 6)
+    await flood(database, "free", 6)
+    await flood(database, "other", 6)
+    of = await workflow(database, project_id=None, kind="cleanup")
+    for _ in range(3):
+        await execution(database, of)
+    turn = assign.Turn(limit=1, limits={"big": 4, "free": 0})
+
+    handed = [one for _ in range(8) for one in await taken(database, 6, turn)]
+
+    assert {name: handed.count(name) for name in set(handed)} == {"big": 4, "free": 6, "other": 1, "": 3}
+
+
+async def test_what_a_batch_run_carries_does_not_count_against_a_project(database: Database) -> None:
+    of = await flood(database, "big", 2)
+    batch = await flow_run(database, mode="batch")
+    for _ in range(3):
+        await execution(database, of, status=Status.RUNNING, flow_run_id=batch, batch=True)
+
+    assert await taken(database, 5, assign.Turn(limit=2)) == ["big"] * 2
+
+
+@pytest.mark.parametrize("limit", [0, 2])
+async def test_projects_take_turns_although_only_one_place_at_a_time_becomes_free(
+    database: Database, limit: int
+) -> None:
+    for name in ("a", "b", "c"):
+        await flood(database, name, 4)
+    turn = assign.Turn(limit=limit)
+
+    assert [one for _ in range(5) for one in await taken(database, 1, turn)] == ["a", "b", "c", "a", "b"]
+
+
+async def test_a_project_whose_executions_all_have_to_wait_does_not_keep_others_from_their_turn(
+    database: Database,
+) -> None:
+    of = await workflow(database, project_id="a")
+    await execution(database, of, key="k", status=Status.RUNNING, flow_run_id=await flow_run(database))
+    await execution(database, of, key="k")
+    await flood(database, "b", 2)
+
+    assert [await taken(database, 1, assign.Turn()) for _ in range(3)] == [["b"], ["b"], []]
+
+
+async def test_the_dispatcher_keeps_the_limit_of_the_settings(database: Database, prefect: PrefectClient) -> None:
+    await flood(database, "big", 4)
+
+    await Dispatcher(database, prefect, settings(project_concurrency=2)).round()
+
+    assert len(await every(database, FlowRun)) == 2

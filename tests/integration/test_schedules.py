@@ -18,6 +18,7 @@ from sqlalchemy import delete, func, select, update
 
 from automation.database import Database
 from automation.dispatcher import Dispatcher
+from automation.engine.slots import start_slot
 from automation.intake import fire_slot
 from automation.models import Execution, Status, Trigger, Workflow, WorkflowDeployment, utc_now
 from automation.models.channels import SCHEDULES_CHANNEL
@@ -317,6 +318,16 @@ async def test_any_workflow_may_ask_for_a_deployment_which_then_carries_its_runs
     assert (await prefect.read_flow_run(run.prefect_id)).deployment_id == kinds.id
 
 
+async def test_many_schedules_of_one_minute_keep_nothing_else_waiting(
+    database: Database, prefect: PrefectClient
+) -> None:
+    for _ in range(3):  # as the mirror has noted them: made by Prefect's scheduler, and not begun
+        await rows.flow_run(database, kind="custom-workflow", state="SCHEDULED", state_name="Late", claimed_at=None)
+    await rows.execution(database, await rows.workflow(database))
+
+    assert await Dispatcher(database, prefect, Settings(max_in_flight=1)).round() == 1
+
+
 async def test_a_start_by_hand_of_an_own_deployment_runs_its_workflow(
     database: Database, prefect: PrefectClient
 ) -> None:
@@ -386,6 +397,42 @@ async def test_prefects_run_of_a_slot_runs_the_workflow_once(database: Database,
     assert f"execution:{made.id}" in named.tags
     assert await catch_up(database, prefect, Settings()) == 0
     assert (await triggers_of(database, of))[0].last_slot == slot
+
+
+async def test_the_dispatcher_leaves_a_slot_to_the_run_that_has_come_for_it(
+    database: Database, prefect: PrefectClient
+) -> None:
+    slot = minute(1)
+    of = await scheduled(database, f"{slot.minute} * * * *", last_slot=slot - MINUTE)
+    [only] = await triggers_of(database, of)
+    await Reconciler(database, prefect).reconcile({of})
+    await backfill(prefect, of, slot, slot)
+    [run] = await runs_of(prefect, (await existing(prefect, of)).id)
+
+    async with database.transaction() as session:
+        assert isinstance(await start_slot(session, only.id, slot, Settings()), UUID)
+    assert await Dispatcher(database, prefect, Settings()).round() == 0
+
+    assert (await flows.run(prefect, run, "custom-workflow")).is_completed()
+    assert [one.status for one in await executions(database)] == [Status.COMPLETED]
+
+
+async def test_a_slot_beyond_the_triggers_throttle_waits_for_its_turn(
+    database: Database, prefect: PrefectClient
+) -> None:
+    first, second = minute(3), minute(2)
+    limit = {"throttle": {"limit": 1, "per_seconds": 3600, "excess": "queue"}}
+    of = await scheduled(database, f"{first.minute},{second.minute} * * * *", last_slot=minute(4), **limit)
+    await Reconciler(database, prefect).reconcile({of})
+    runs = await backfill(prefect, of, first, second)
+
+    states = [await flows.run(prefect, run, "custom-workflow") for run in runs]
+
+    assert all(state.is_completed() for state in states)
+    assert "waits for its turn" in (states[1].message or "")
+    ran, waits = await executions(database)
+    assert (ran.status, waits.status) == (Status.COMPLETED, Status.PENDING)
+    assert waits.due_at > utc_now() + 30 * MINUTE
 
 
 async def test_a_slot_fires_once_although_its_run_and_the_catch_up_come_at_once(

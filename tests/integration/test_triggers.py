@@ -20,6 +20,7 @@ from tests.integration.triggering import (
     send,
     sent,
     tick,
+    timers,
     told,
     trigger,
 )
@@ -68,6 +69,18 @@ async def test_an_event_trigger_hears_a_name_a_prefix_or_everything(
     await send(database, *map(event, ["order", "order.paid", "order.paid.late", "order.sent", "orders.paid"]))
 
     assert sorted(one.event_type for one in await runs(database, made)) == heard
+
+
+@pytest.mark.parametrize("project_id", ["p1", None])
+async def test_events_of_several_types_in_one_request_are_each_heard_once(
+    database: Database, project_id: str | None
+) -> None:
+    await trigger(database, "DELAYED", "*", project_id=project_id, delay_seconds=60, cancel_on="b.*")
+
+    answers = await send(database, event("a.b"), event("a.c"), event("b.d"), event("a.b.c"))
+
+    assert outcomes(answers) == [["called_off"], ["called_off"], ["called_off"], ["delayed"]]
+    assert len(await timers(database)) == 1
 
 
 async def test_a_trigger_of_a_project_hears_no_other_project(database: Database) -> None:
@@ -184,10 +197,12 @@ async def test_changed_is_remembered_of_events_that_other_conditions_refuse(data
 
 
 async def test_changed_looks_at_each_page_and_each_project_alone(database: Database) -> None:
-    version = {"field": "data.page.version", "operator": "changed"}
-    await trigger(database, "ON_PAGE_UPDATE", "", project_id=None, conditions=version)
+    await trigger(database, project_id=None, conditions=CHANGED)
 
-    assert await sent(database, page(1, "a"), page(1, "b"), page(1, "a", "p2"), page(1, "a")) == [
+    def titled(page_id: str, project_id: str = "p1") -> dict[str, Any]:
+        return event(project_id=project_id, page={"id": page_id}, title="the same")
+
+    assert await sent(database, titled("a"), titled("b"), titled("a", "p2"), titled("a")) == [
         "fired",
         "fired",
         "fired",

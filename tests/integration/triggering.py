@@ -73,8 +73,8 @@ def outcomes(answers: Sequence[Accepted]) -> list[list[str]]:
 
 
 async def sent(database: Database, *raw: dict[str, Any]) -> list[str]:
-    """What became of each event of one request at the one trigger that it concerned; "" where it concerned none."""
-    return [one[0] if one else "" for one in outcomes(await send(database, *raw))]
+    """What became of each event of one request at the one trigger that it concerned."""
+    return [outcome for [outcome] in outcomes(await send(database, *raw))]
 
 
 async def runs(database: Database, trigger: Trigger) -> list[Execution]:

@@ -16,8 +16,8 @@ from automation import catalog
 from automation.api import Services, create_app
 from automation.database import Database
 from automation.errors import NetworkError, ValidationError
-from automation.models import Activity, utc_now
 from automation.intake.telling import Teller
+from automation.models import Activity, utc_now
 from automation.settings import Settings
 from automation.steps import ProjectInfo, Result, StepBatch, StepContext, StepItem, StepType
 

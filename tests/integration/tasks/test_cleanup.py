@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,6 +24,7 @@ from automation.models import (
     Activity,
     Alert,
     Base,
+    DedupeKey,
     Delivery,
     Event,
     Execution,
@@ -32,6 +33,9 @@ from automation.models import (
     Owed,
     Status,
     StepExecution,
+    Timer,
+    Trigger,
+    TriggerState,
     Workflow,
     utc_now,
 )
@@ -180,8 +184,9 @@ async def test_old_events_activities_and_flow_runs_go_and_young_ones_stay(databa
         )
     await store(FlowRun(kind="auto-save", created_at=utc_now() - timedelta(days=40)))  # has not ended
     result = await maintenance.delete_rows(database, utc_now() - timedelta(days=30))
-    assert result == {
-        "executions": 0, "flow_runs": 1, "events": 1, "activities": 1, "deliveries": 1, "outbox": 1, "alerts": 1,
+    result |= await maintenance.delete_events(database, utc_now() - timedelta(days=30))
+    assert {name: number for name, number in result.items() if number} == {
+        "flow_runs": 1, "events": 1, "activities": 1, "deliveries": 1, "outbox": 1, "alerts": 1,
     }  # fmt: skip
     assert [await count(database, one) for one in (Event, Activity, FlowRun, Alert)] == [1, 1, 2, 1]
     assert [await count(database, one) for one in (Owed, Delivery)] == [3, 3]  # what is owed stays owed
@@ -204,9 +209,41 @@ async def test_a_flow_run_stays_while_something_that_stays_refers_to_it(database
 async def test_many_batches_go_in_one_call(database: Database) -> None:
     async with database.transaction() as session:
         await session.execute(insert(Event), [event(str(number), 40) for number in range(2500)])
-    result = await maintenance.delete_rows(database, utc_now() - timedelta(days=30))
+    result = await maintenance.delete_events(database, utc_now() - timedelta(days=30))
     assert result["events"] == 2500
     assert await count(database, Event) == 0
+
+
+async def test_what_triggers_remember_of_events_goes_with_them_and_what_still_waits_stays(
+    database: Database, store: Any
+) -> None:
+    fired, limited = (Trigger(id=uuid4(), workflow_id=WORKFLOW, trigger_type=one) for one in ("TIMEOUT", "ON_PUBLISH"))
+    await store(fired, limited)
+    for days in (5, 10, 40):
+        then = utc_now() - timedelta(days=days)
+        await store(
+            timer(fired.id, then, status="WAITING", key=f"k{days}"),
+            timer(fired.id, then, status="FIRED", key="k"),
+            DedupeKey(trigger_id=limited.id, key=f"k{days}", event_id="e", created_at=then),
+            TriggerState(trigger_id=limited.id, key=f"k{days}", updated_at=then),
+        )
+
+    result = await maintenance.delete_events(database, utc_now() - timedelta(days=7))
+
+    assert result == {
+        "events": 0,
+        "timers": 2,
+        "dedupe_keys": 2,
+        "trigger_states": 1,
+    }  # a throttle may count for 30 days
+    assert [await count(database, one) for one in (Timer, DedupeKey, TriggerState)] == [4, 1, 2]
+
+
+def timer(trigger_id: UUID, then: datetime, *, status: str, key: str) -> Timer:
+    return Timer(
+        trigger_id=trigger_id, project_id="p", purpose="silence", key=key, status=status, created_at=then, due_at=then,
+        ended_at=then if status == "FIRED" else None, event_id="e", event_type="t", event_data={}, occurred_at=then,
+    )  # fmt: skip
 
 
 async def test_a_row_that_somebody_holds_is_left_and_nobody_waits(database: Database, store: Any) -> None:

@@ -47,7 +47,9 @@ def test_a_key_is_a_field_a_name_or_a_template_as_text(spec: str, key: str) -> N
     assert key_of(spec, EVENT) == key
 
 
-@pytest.mark.parametrize("spec", ["data.absent", "data.nothing", "data.page.tags.9", "{{ data.absent }}", "data.total.x"])
+@pytest.mark.parametrize(
+    "spec", ["data.absent", "data.nothing", "data.page.tags.9", "{{ data.absent }}", "data.total.x"]
+)
 def test_an_event_that_lacks_the_key_has_none(spec: str) -> None:
     assert key_of(spec, EVENT) is None
 
