@@ -4,25 +4,28 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from pydantic import ValidationError as PydanticError
-from sqlalchemy import text
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.callback.tell import executions_ended
 from automation.engine import children, ending, retrying
 from automation.engine.retrying import RETRYABLE
-from automation.errors import CancelledError, ConflictError, RefusedError
+from automation.errors import CancelledError, ConflictError, NotFoundError, RefusedError
 from automation.intake import Started, start_workflow, waits
 from automation.intake.calls import fire_call
 from automation.intake.events import storable
-from automation.models import FINAL, Execution, Json, Status, Wait, Workflow, utc_now
+from automation.models import FINAL, Execution, Json, Status, Wait, Workflow, WorkflowStep, utc_now
 from automation.models.execution_queries import (
+    Queued,
     Unsuccessful,
+    count_queued,
     count_unsuccessful,
     lock_execution,
+    lock_queued,
     lock_unsuccessful,
 )
 from automation.models.recovery_queries import (
@@ -38,6 +41,8 @@ from automation.triggers.input_schema import check_input
 
 REDRIVEN_AT_ONCE = 1000
 """Executions that one call tries again, so that it is one transaction of a bearable length."""
+CANCELLED_AT_ONCE = 1000
+"""The same for those that one call cancels."""
 
 
 class PublishInput(BaseModel):
@@ -59,18 +64,8 @@ class PublishInput(BaseModel):
 INPUTS: dict[str, type[BaseModel]] = {"publish": PublishInput}
 
 
-async def execute(
-    session: AsyncSession,
-    workflow_id: UUID,
-    settings: Settings,
-    *,
-    input: Json,
-    idempotency_key: str | None = None,
-) -> Started:
+async def execute(session: AsyncSession, workflow_id: UUID, settings: Settings, *, input: Json) -> Started:
     """Start a workflow by hand.
-
-    Args:
-        idempotency_key: asking again under the same key answers with the execution that exists.
 
     Raises:
         NotFoundError: there is no such workflow.
@@ -81,25 +76,36 @@ async def execute(
     workflow = await find_workflow(session, workflow_id)
     _refuse_archived(workflow)
     data = {"project_id": workflow.project_id, "input": checked_input(workflow.kind, input)}
-    execution_id = uuid5(workflow_id, idempotency_key) if idempotency_key else uuid4()
-    # two requests with one key take turns, so that the second finds the first one's work
-    await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": execution_id.int >> 65})
-    if known := await session.get(Execution, execution_id):
-        return Started(known.id, known.workflow_id, known.kind, known.status)
     calls = [one for one in workflow.triggers if one.trigger_type == "API_CALL"]
     if not calls or not workflow.is_active:
-        return await start_workflow(
-            session,
-            workflow_id,
-            settings,
-            trigger_type="API_CALL",
-            trigger_data=data,
-            execution_id=execution_id,
-        )
+        return await start_workflow(session, workflow_id, settings, trigger_type="API_CALL", trigger_data=data)
     trigger = next((one for one in calls if one.is_active), calls[0])
     if (schema := trigger.config.get("input_schema")) is not None:
         await asyncio.to_thread(check_input, schema, input)  # a hostile pair takes a second
-    return await fire_call(session, trigger.id, data, settings, execution_id=execution_id)
+    return await fire_call(session, trigger.id, data, settings, execution_id=uuid4())
+
+
+async def execute_step(session: AsyncSession, step_id: UUID, settings: Settings, *, input: Json) -> Started:
+    """Run one step of a workflow alone: in an execution of the workflow that says so.
+
+    Args:
+        input: its keys stand in the trigger data too, for steps that read those of an event (`page`).
+
+    Raises:
+        NotFoundError: there is no such step.
+        ConflictError: its workflow is switched off or archived.
+        RefusedError: PostgreSQL cannot store the input.
+    """
+    storable(input, "input")
+    step = await session.get(WorkflowStep, step_id)
+    if step is None:
+        raise NotFoundError(f"Step {step_id} does not exist.")
+    workflow = await session.get_one(Workflow, step.workflow_id)
+    _refuse_archived(workflow)
+    data = {**input, "project_id": workflow.project_id, "input": input}
+    started = await start_workflow(session, workflow.id, settings, trigger_type="API_CALL", trigger_data=data)
+    await session.execute(update(Execution).where(Execution.id == started.id).values(only_step=step.identifier))
+    return started
 
 
 def checked_input(kind: str, given: Json) -> Json:
@@ -256,6 +262,23 @@ async def cancel(session: AsyncSession, execution_id: UUID, settings: Settings) 
     await session.flush()
     await executions_ended(session, settings, [one.id for one in (execution, *below) if one.status in FINAL])
     return execution
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledMany:
+    """Executions that were cancelled, and how many of those that were meant are left."""
+
+    executions: Sequence[Execution]
+    left: int
+
+
+async def cancel_many(session: AsyncSession, wanted: Queued, settings: Settings) -> CancelledMany:
+    """Cancel executions that wait, the oldest first, at most `CANCELLED_AT_ONCE`."""
+    meant = await lock_queued(session, wanted, CANCELLED_AT_ONCE)
+    for one in meant:
+        if one.status not in FINAL:  # else it ended with the one whose step had started it
+            await cancel(session, one.id, settings)
+    return CancelledMany(meant, await count_queued(session, wanted))
 
 
 async def _cancel(session: AsyncSession, execution: Execution) -> None:

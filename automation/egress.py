@@ -139,7 +139,7 @@ async def request(
         ValidationError: the address is refused or wrong, so are method or headers, or the answer is too large.
         NetworkError: nothing, or no whole answer, came back in time.
     """
-    hop = _Hop(_checked_method(method), _parsed(url), _checked_headers(headers or {}), content)
+    hop = _Hop(_checked_method(method), parse_url(url), checked_headers(headers or {}), content)
     began = time.perf_counter()
     try:
         async with asyncio.timeout(seconds):
@@ -185,8 +185,12 @@ def retry_after(value: str, now: datetime) -> float | None:
 # --- what is sent -------------------------------------------------------------------------------------------
 
 
-def _parsed(url: str) -> httpx.URL:
-    """An address that can be asked; its host in lower case, without the dot that may end it."""
+def parse_url(url: str) -> httpx.URL:
+    """An address that can be asked; its host in lower case, without the dot that may end it.
+
+    Raises:
+        ValidationError: it is none; the text shows no more of it than its host.
+    """
     try:
         parsed = httpx.URL(url)
         host = parsed.raw_host.decode("ascii").removesuffix(".")
@@ -218,8 +222,12 @@ def _checked_method(method: str) -> str:
     return method
 
 
-def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers by their names in lower case; an error never shows a value."""
+def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers as they are sent, by their names in lower case.
+
+    Raises:
+        ValidationError: one is wrong, or not for the sender to set; the text never shows a value.
+    """
     stripped = {name: value.strip() for name, value in headers.items()}
     for name, value in stripped.items():
         if not _HEADER_NAME.fullmatch(name) or name.lower().startswith("proxy-"):
@@ -237,7 +245,7 @@ def _redirected(hop: _Hop, status: int, headers: Mapping[str, str]) -> _Hop | No
     if status not in (301, 302, 303, 307, 308) or not location:
         return None
     try:
-        url = _parsed(str(hop.url.join(location)))
+        url = parse_url(str(hop.url.join(location)))
     except httpx.InvalidURL:
         raise ValidationError(f"{_host(hop.url)} redirects to what is no URL.") from None
     method, kept, content = hop.method, dict(hop.headers), hop.content

@@ -5,6 +5,9 @@
     ├── UnavailableError         a part of the installation cannot be reached
     ├── NotFoundError            an object that a request names does not exist
     ├── ConflictError            an object is not in a state that allows the request
+    ├── ChangedError             an object is not any more what a request believes it is
+    ├── UnauthorizedError        a request says nothing, or nothing true, of who sends it
+    ├── ForbiddenError           who sends a request is known, and may not do that
     ├── ThrottledError           something was asked for too often; carries the wait
     ├── RefusedError             a request from outside breaks a rule; carries the field
     │   ├── BadSignatureError    a webhook's signature is missing, wrong or too old
@@ -55,6 +58,18 @@ class NotFoundError(AutomationError):
 
 class ConflictError(AutomationError):
     """An object is not in a state that allows the request."""
+
+
+class ChangedError(AutomationError):
+    """An object was changed since the sender of a request has seen it."""
+
+
+class UnauthorizedError(AutomationError):
+    """A request carries no key, or one that is none of ours, is over or was revoked."""
+
+
+class ForbiddenError(AutomationError):
+    """A request's key is good, and lacks the scope that the request needs."""
 
 
 class ThrottledError(AutomationError):

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -29,6 +30,7 @@ from automation.settings import Settings
 API_KEY_FILE = "api.key"
 WEBHOOK_SECRET_FILE = "studio-webhook.secret"  # noqa: S105 (a file's name)
 CALLBACK_SECRET_FILE = "studio-callback.secret"  # noqa: S105
+PREFECT_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 
 _SECRET = {
     "AUTOMATION_API_KEY",
@@ -36,6 +38,8 @@ _SECRET = {
     "AUTOMATION_STUDIO_CALLBACK_SECRET",
     "AUTOMATION_DATABASE_URL",
     "AUTOMATION_PREFECT_DATABASE_URL",
+    PREFECT_AUTH,
+    "PREFECT_API_AUTH_STRING",
 }
 
 # Prefect turns CANCELLING into CANCELLED after 300 s even if the process still runs; ours end it themselves,
@@ -85,7 +89,7 @@ def prepare(settings: Settings) -> Installation:
     _make_folders(home)
     data_dir = home / "postgres"
     ours, prefects = (embedded.url(data_dir, name) for name in embedded.DATABASES)
-    own_api_url = f"http://127.0.0.1:{settings.prefect_port}/api"
+    own_api_url = f"{local_url(settings.prefect_host, settings.prefect_port)}/api"
     api_url = os.environ.get("PREFECT_API_URL") or own_api_url
     database_url = settings.database_url or ours
     prefect_url = settings.prefect_database_url or (prefects if database_url == ours else None)
@@ -97,6 +101,8 @@ def prepare(settings: Settings) -> Installation:
             "Prefect's own tables, since AUTOMATION_DATABASE_URL is set and no PREFECT_API_URL names a "
             "Prefect server that runs elsewhere"
         )
+    if prefect_url is not None:
+        _check_prefect_host(settings.prefect_host)
     return Installation(
         settings=settings,
         home=home,
@@ -123,6 +129,7 @@ def environment(installation: Installation) -> dict[str, str]:
         "AUTOMATION_STUDIO_CALLBACK_SECRET": installation.studio_callback_secret,
         "AUTOMATION_HOST": settings.host,
         "AUTOMATION_API_PORT": str(settings.api_port),
+        "AUTOMATION_PREFECT_HOST": settings.prefect_host,
         "AUTOMATION_PREFECT_PORT": str(settings.prefect_port),
         "AUTOMATION_SITES_PORT": str(settings.sites_port),
         "PREFECT_API_URL": installation.prefect_api_url,
@@ -131,6 +138,8 @@ def environment(installation: Installation) -> dict[str, str]:
     }
     if installation.prefect_database_url is None:
         return ours
+    if auth := os.environ.get(PREFECT_AUTH):
+        ours |= {PREFECT_AUTH: auth, "PREFECT_API_AUTH_STRING": auth}  # what the server asks for, its clients say
     return ours | _server_environment(installation, installation.prefect_database_url)
 
 
@@ -144,9 +153,10 @@ def _server_environment(installation: Installation, database_url: str) -> dict[s
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": driver_url(database_url, "asyncpg").render_as_string(
             hide_password=False
         ),
-        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_HOST": settings.prefect_host,
         "PREFECT_SERVER_API_PORT": str(settings.prefect_port),
-        "PREFECT_SERVER_UI_API_URL": installation.prefect_api_url,
+        # behind a proxy, browsers reach it elsewhere
+        "PREFECT_SERVER_UI_API_URL": os.environ.get("PREFECT_SERVER_UI_API_URL") or installation.prefect_api_url,
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
@@ -175,6 +185,8 @@ def exports(installation: Installation) -> str:
         "AUTOMATION_STUDIO_WEBHOOK_SECRET": _read_by_shell(installation.home / WEBHOOK_SECRET_FILE),
         "AUTOMATION_STUDIO_CALLBACK_SECRET": _read_by_shell(installation.home / CALLBACK_SECRET_FILE),
     }
+    if os.environ.get(PREFECT_AUTH):
+        written["PREFECT_API_AUTH_STRING"] = f'"${PREFECT_AUTH}"'
     if installation.settings.prefect_database_url:
         written["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = (
             '"$(printf %s "$AUTOMATION_PREFECT_DATABASE_URL" |'
@@ -191,6 +203,19 @@ def local_url(host: str, port: int) -> str:
     """The URL under which this machine reaches what listens on `host`."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not bound)
     return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+
+
+def _check_prefect_host(host: str) -> None:
+    """Raises SettingError when Prefect's API would obey strangers."""
+    try:
+        is_loopback = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name, of whatever addresses
+        is_loopback = False
+    if not is_loopback and not os.environ.get(PREFECT_AUTH):
+        raise SettingError(
+            f"AUTOMATION_PREFECT_HOST={host!r}: expected an address of loopback, or {PREFECT_AUTH}=user:password "
+            "beside it, since whoever reaches Prefect's API can run anything here"
+        )
 
 
 def require_database(installation: Installation) -> None:

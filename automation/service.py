@@ -21,10 +21,14 @@ from automation.clock import Clock
 from automation.collector import spare_collector
 from automation.database import Database
 from automation.dispatcher import Dispatcher
+from automation.erasure import Erasure
 from automation.errors import SettingError
 from automation.intake.telling import Teller
+from automation.integrations.sweep import Sweep
 from automation.mirror import Mirror
 from automation.outbox import Alerts, Outbox
+from automation.redaction import Redacts
+from automation.requests import NamesRequest
 from automation.schedules import Schedules
 from automation.settings import Settings
 from automation.waits import Waits
@@ -43,7 +47,12 @@ def run(settings: Settings) -> None:
         SettingError: AUTOMATION_DATABASE_URL is not set, or Studio is to be told and nothing to sign with is.
     """
     # Prefect has set up the root logger when it was imported; ours says what the service does
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(request)s%(message)s", force=True
+    )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(NamesRequest())
+        handler.addFilter(Redacts())
     logging.getLogger("httpx").setLevel(logging.WARNING)
     if settings.database_url is None:
         raise SettingError('AUTOMATION_DATABASE_URL is not set; use `automation up`, or eval "$(automation env)"')
@@ -78,6 +87,8 @@ async def _serve(settings: Settings, url: str) -> None:
             asyncio.create_task(_forever("mirror", Mirror(database, prefect, settings).run)),
             asyncio.create_task(_forever("outbox", Outbox(database, settings).run)),
             asyncio.create_task(_forever("schedules", Schedules(database, prefect, settings).run)),
+            asyncio.create_task(_forever("sweep of credentials", Sweep(database, prefect).run)),
+            asyncio.create_task(_forever("erasure", Erasure(database, prefect, settings).run)),
         ]
         if callback:
             background.append(asyncio.create_task(_forever("callback", callback.run)))

@@ -32,6 +32,7 @@ WORK_POOL = "automation"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -54,12 +55,22 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """Address that the API and the sites listen on; loopback, since a proxy with TLS belongs before them."""
 
+    prefect_host: str = "127.0.0.1"
+    """Address that Prefect's API and UI listen on. They obey whoever reaches them, so that elsewhere than on loopback
+    they are only bound with PREFECT_SERVER_API_AUTH_STRING set."""
+
     api_port: Port = 8000
     prefect_port: Port = 4200
     sites_port: Port = 8080
 
     api_key: SecretStr | None = None
-    """Bearer key of the API; `automation up` makes one in `home` when it is not set."""
+    """Bearer key of the API, with the scope `admin`, to make other keys with; `automation up` makes one in `home` when
+    it is not set."""
+
+    rate_limit: Rate = 500
+    """Requests a second that one key may send to one process, five seconds' worth of them at once; more get a 429. One
+    process answers fewer on the machine that we measured on, so that a burst of honest work is not refused and only a
+    loop gone wild is. An address whose requests carry no good key gets a tenth of it."""
 
     studio_webhook_secret: SecretStr | None = None
     """Standard Webhooks secret (`whsec_…`) that Studio signs with; made in `home` like the key."""
@@ -69,6 +80,10 @@ class Settings(BaseSettings):
 
     events_body_limit_bytes: PositiveInt = 8 * 1024 * 1024
     """Largest body of the events endpoint, which takes lists."""
+
+    slow_client_timeout: Seconds = 30
+    """Seconds that a client may take to send a request's head, its body, or to take a part of the answer; then it is
+    dropped. 8 MB need 2.2 Mbit/s."""
 
     webhook_secret_overlap: float = Field(86_400, ge=0, le=30 * 86_400, allow_inf_nan=False)
     """Seconds for which the old secret of a webhook trigger stays valid beside a new one; Stripe gives up to a
@@ -187,6 +202,14 @@ class Settings(BaseSettings):
     """Days that events are kept, with what each trigger made of them and remembers of them: time to ask why after
     a long weekend. An event id or a dedupe key that is older is new again."""
 
+    # --- secrets --------------------------------------------------------------------------------------------
+    redact_fields: Annotated[tuple[str, ...], NoDecode] = (
+        "password", "passwd", "secret", "token", "authorization", "api_key", "access_key", "private_key", "credential",
+        "cookie",
+    )  # fmt: skip
+    """Parts of names of fields whose values are shown as `[redacted]` in answers, logs, errors and the audit;
+    separated by blanks or commas."""
+
     # --- files that are watched -----------------------------------------------------------------------------
     watch_roots: Annotated[tuple[Path, ...], NoDecode] = ()
     """Absolute folders, separated as in PATH, below which FILE_CHANGE triggers may watch; none by default, since a
@@ -239,7 +262,7 @@ class Settings(BaseSettings):
             raise ValueError("expected Apprise URLs (service://…), separated by blanks")
         return value
 
-    @field_validator("egress_allow", mode="before")
+    @field_validator("egress_allow", "redact_fields", mode="before")
     @classmethod
     def _split_at_commas_too(cls, value: object) -> object:
         return tuple(filter(None, re.split(r"[\s,]+", value))) if isinstance(value, str) else value
@@ -249,6 +272,13 @@ class Settings(BaseSettings):
     def _can_be_allowed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for entry in value:
             parse_allowed(entry)
+        return value
+
+    @field_validator("redact_fields")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(re.fullmatch(r"[A-Za-z0-9_-]{3,}", name) for name in value):
+            raise ValueError("expected names of three characters or more, separated by blanks or commas")
         return value
 
     @field_validator("watch_roots", mode="before")

@@ -117,14 +117,14 @@ async def _start(installation: Installation, supervisor: Supervisor) -> None:
         await timed("postgresql", _start_postgresql(installation.data_dir, env, supervisor))
     await once("migrations", "automation.cli", "db", "upgrade")
     if installation.own_prefect_server:
-        address = ("--host", "127.0.0.1", "--port", str(settings.prefect_port))
+        address = ("--host", settings.prefect_host, "--port", str(settings.prefect_port))
         healthy = answers(f"{installation.prefect_api_url}/health")
         await start("prefect-server", healthy, "prefect", "server", "start", *address)
     await once("deployments", "deployments")
     await start("service", answers(f"{api}/api/automation/health/ready/"), "automation.cli", "serve")
     await start("sites", answers(f"{sites}/", 404), "automation.runtime.sites")
     worker = f"up-{socket.gethostname()}"
-    polling = _worker_polls(installation.prefect_api_url, worker)
+    polling = _worker_polls(installation.prefect_api_url, worker, env)
     await start("worker", polling, "prefect", "worker", "start", "--pool", WORK_POOL, "--name", worker)
 
 
@@ -146,9 +146,9 @@ async def _start_postgresql(data_dir: Path, env: Mapping[str, str], supervisor: 
     await asyncio.to_thread(embedded.create_databases, data_dir)
 
 
-def _worker_polls(api_url: str, worker: str) -> Ready:
+def _worker_polls(api_url: str, worker: str, env: Mapping[str, str]) -> Ready:
     """Whether Prefect hears from the worker: its last heartbeat is another than when we asked first."""
-    key, user = os.environ.get("PREFECT_API_KEY"), os.environ.get("PREFECT_API_AUTH_STRING")
+    key, user = env.get("PREFECT_API_KEY"), env.get("PREFECT_API_AUTH_STRING")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     auth = httpx.BasicAuth(*user.split(":", 1)) if user else None
     context = httpx.create_ssl_context()
@@ -208,7 +208,7 @@ def _check_ports(installation: Installation) -> None:
     settings = installation.settings
     wanted = [("API", settings.host, settings.api_port), ("SITES", settings.host, settings.sites_port)]
     if installation.own_prefect_server:
-        wanted.append(("PREFECT", "127.0.0.1", settings.prefect_port))
+        wanted.append(("PREFECT", settings.prefect_host, settings.prefect_port))
     with ExitStack() as held:  # all at once, so that two settings with one number are found too
         for name, host, port in wanted:
             held.enter_context(_listener(f"AUTOMATION_{name}_PORT", host, port))
@@ -226,8 +226,9 @@ def _listener(variable: str, host: str, port: int) -> socket.socket:
         if listener:
             listener.close()
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            name = "AUTOMATION_PREFECT_HOST" if variable == "AUTOMATION_PREFECT_PORT" else "AUTOMATION_HOST"
             raise SettingError(
-                f"AUTOMATION_HOST={host!r}: expected an address of this machine ({error.strerror})"
+                f"{name}={host!r}: expected an address of this machine ({error.strerror})"
             ) from None
         raise SettingError(
             f"{variable}={port}: expected a free port, but {host}:{port} cannot be used ({error.strerror}); "

@@ -5,7 +5,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from email.message import Message
+from email.message import Message as MimeMessage
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -30,16 +30,21 @@ _STATUSES = re.compile(r"([1-5]\d\d)(?:-([1-5]\d\d))?")
 Scalar = str | int | float | bool
 
 
-class HttpConfig(StepConfig):
-    """What both step types take: where to, and with which headers."""
+class WithHeaders(StepConfig):
+    """What every request takes."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)  # of a header that is a template
 
-    url: str
     headers: dict[str, str] = Field(default_factory=dict)
 
 
-class HttpRequestConfig(HttpConfig):
+class WithUrl(WithHeaders):
+    """A request to an address that the step itself names."""
+
+    url: str
+
+
+class Request(WithHeaders):
     """`query` joins that of the URL. At most one of `json`, `body` (a text) and `form` is sent. `expect_status`:
     numbers and ranges such as `200-299`; any other answer fails the step."""
 
@@ -66,18 +71,27 @@ class HttpRequestConfig(HttpConfig):
         return value
 
     @model_validator(mode="after")
-    def _one_content(self) -> "HttpRequestConfig":
+    def _one_content(self) -> "Request":
         if len({"json_", "body", "form"} & self.model_fields_set) > 1:
             raise ValueError("of json, body and form only one can be sent")
         return self
 
 
-class SendWebhookConfig(HttpConfig):
-    """`payload`: any JSON, the trigger's data when it is left out; with `type` in an envelope of type, time and data.
-    `secret`: `whsec_…`, shared with the receiver."""
+class HttpRequestConfig(WithUrl, Request):
+    """A request, and where to."""
+
+
+class Message(WithHeaders):
+    """`payload`: any JSON, the trigger's data when it is left out; with `type`, in an envelope of type, time and
+    data."""
 
     payload: Any = None
     type: str | None = None
+
+
+class SendWebhookConfig(WithUrl, Message):
+    """`secret`: `whsec_…`, shared with the receiver."""
+
     secret: SecretStr | None = None
 
     @field_validator("secret")
@@ -217,7 +231,7 @@ def _shown(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _body(answer: egress.Answer) -> Result:
     """The body as `json` if it says that it is, and is such that it can be stored; else as `text`."""
-    described = Message()
+    described = MimeMessage()
     described["content-type"] = answer.headers.get("content-type", "")
     type_ = described.get_content_type()
     if type_ == "application/json" or type_.endswith("+json"):

@@ -41,8 +41,8 @@ async def clean_old_executions(step: StepContext, config: CleanOldExecutionsConf
 
     Returns:
         {"executions": n, "flow_runs": n, "activities": n, "deliveries": n, "outbox": n, "alerts": n, "events": n,
-        "timers": n, "dedupe_keys": n, "trigger_states": n, "prefect_flow_runs": n,
-        "page_backups": {"files": n, "bytes": n}}
+        "timers": n, "dedupe_keys": n, "trigger_states": n, "idempotency_keys": n,
+        "prefect_flow_runs": n, "page_backups": {"files": n, "bytes": n}}
     """
     before = utc_now() - timedelta(days=config.older_than_days)
     rows = await maintenance.delete_rows(step.database, before)

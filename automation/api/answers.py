@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from automation.models import Trigger, Workflow, WorkflowVersion, utc_now
+from automation.redaction import RedactedJson
 from automation.triggers.slots import next_slot
 
 _WEBHOOKS = "/api/automation/webhooks"
@@ -25,7 +26,7 @@ class WorkflowOut(BaseModel):
     kind: str
     trigger_type: str
     is_active: bool
-    config: dict[str, Any]
+    config: RedactedJson
     version: int = Field(description="Rises with every change of its name, config or steps; some numbers are left out.")
     created_at: datetime
     updated_at: datetime
@@ -42,9 +43,15 @@ class StepOut(BaseModel):
     step_type: str
     order: int
     depends_on: list[str]
-    config: dict[str, Any]
+    config: RedactedJson
     conditions: dict[str, Any]
     is_required: bool
+
+
+class StepDetailOut(StepOut):
+    """A step, and the workflow that it is one of."""
+
+    workflow_id: UUID
 
 
 class VersionOut(BaseModel):
@@ -53,7 +60,7 @@ class VersionOut(BaseModel):
     version: int
     created_at: datetime = Field(description="When it was stored: with the change, or when something first read it.")
     step_count: int
-    definition: dict[str, Any] = Field(description="`name`, `config` and `steps`, as executions of it find them.")
+    definition: RedactedJson = Field(description="`name`, `config` and `steps`, as executions of it find them.")
 
 
 class TriggerOut(BaseModel):

@@ -5,30 +5,60 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import orjson
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
+from pydantic import ValidationError as PydanticError
 from starlette.requests import Request
 
 from automation.errors import RefusedError
+from automation.intake.events import is_shallow
 
 T = TypeVar("T")
+Body = TypeVar("Body", bound=BaseModel)
+
+
+MAX_DEPTH = 64
+"""Objects and lists within each other."""
 
 
 def parse_json(raw: bytes) -> object:
-    """The value of a JSON text; NaN, bad UTF-8, lone surrogates and nesting over 1,024 levels are refused.
+    """The value of a JSON text; NaN, bad UTF-8, lone surrogates and nesting over `MAX_DEPTH` levels are refused.
 
     Raises:
         RefusedError: it is no JSON.
     """
     try:
-        return orjson.loads(raw)
+        value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise RefusedError(f"The body is no JSON: {error}.") from None
+    if not is_shallow(value, MAX_DEPTH):
+        raise RefusedError(f"The body is nested deeper than {MAX_DEPTH} levels.")
+    return value
 
 
 async def read_json(request: Request, parse: Callable[[object], T]) -> T:
     """The body, parsed from JSON and then by `parse`, in a thread: a list of pages can take a second."""
     raw = await request.body()
     return await asyncio.to_thread(lambda: parse(parse_json(raw)))
+
+
+class Given(BaseModel):
+    """Base of bodies that are plain models: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def parse_given(model: type[Body], raw: object) -> Body:
+    """A body as its model.
+
+    Raises:
+        RefusedError: a key is unknown or missing, or a value is wrong; `field` is its dotted path.
+    """
+    try:
+        return model.model_validate(raw)
+    except PydanticError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise RefusedError(f"{field or 'body'}: {first['msg'].removeprefix('Value error, ')}", field) from None
 
 
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:

@@ -1,28 +1,32 @@
 """Dead letters: executions that failed for good, and having them tried again."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic import ValidationError as PydanticError
 from starlette.requests import Request
 
 from automation import control
-from automation.api.auth import require_key
+from automation.api.auth import Executor, Reader
 from automation.api.bodies import read_json, schema_of
 from automation.api.events import StartedOut, json_body
 from automation.api.filters import NameFilter, ProjectFilter
+from automation.api.idempotency import OnceOf
 from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
-from automation.api.problems import documented
+from automation.api.problems import keyed
 from automation.api.services import ServicesOf
+from automation.audit import note_executions
 from automation.errors import RefusedError
+from automation.models import Execution, Status
 from automation.models.recovery_queries import Letters, list_letters
+from automation.redaction import RedactedText
 
-router = APIRouter(prefix="/dead-letters", tags=["dead letters"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
 
-_BY = "api"
 _Text = Annotated[str | None, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -37,7 +41,7 @@ class DeadLetterOut(BaseModel):
     status: str
     failed_step: str
     error_code: str
-    error_message: str
+    error_message: RedactedText
     created_at: datetime
     redriven_at: datetime | None
     redriven_by: str
@@ -62,9 +66,10 @@ class RedrivenOut(BaseModel):
     left: int
 
 
-@router.get("/", responses=documented(401, 422, 503))
+@router.get("/", responses=keyed(422))
 async def get_dead_letters(
     request: Request,
+    caller: Reader,
     services: ServicesOf,
     project_id: ProjectFilter = None,
     kind: NameFilter = None,
@@ -75,7 +80,7 @@ async def get_dead_letters(
 ) -> Listing[DeadLetterOut]:
     """Dead letters, newest first: those that are open, or those that were tried again."""
     position = decode_cursor(cursor, UUID)
-    letters = Letters(project_id=project_id, kind=kind, error_code=error_code)
+    letters = Letters(project_id=caller.among(project_id), kind=kind, error_code=error_code)
     async with services.database.transaction() as session:
         page = await list_letters(session, letters, redriven=redriven, position=position, size=page_size)
     return listing(request, page, (_out(*row) for row in page.rows))
@@ -84,22 +89,38 @@ async def get_dead_letters(
 @router.post(
     "/redrive/",
     status_code=202,
-    responses=documented(401, 413, 422, 503),
+    responses=keyed(413, 422),
     openapi_extra=json_body(schema_of(RedriveBody)),
 )
-async def redrive_dead_letters(request: Request, services: ServicesOf) -> RedrivenOut:
+async def redrive_dead_letters(request: Request, caller: Executor, services: ServicesOf, once: OnceOf) -> RedrivenOut:
     """Try many again, at most 1,000 a call; call again while `left` is not 0."""
-    letters = await read_json(request, _parse)
+    asked = await read_json(request, _parse)
+    letters = replace(asked, project_id=caller.among(asked.project_id))
+
+    async def redrive() -> RedrivenOut:
+        redriven = await control.redrive(session, letters, asked_by=caller.name)
+        before, after = {"status": Status.FAILED}, {"status": Status.RETRYING}
+        await note_executions(session, caller, "redrive", redriven.executions, before, after)
+        return RedrivenOut(count=len(redriven.executions), executions=list(redriven.executions), left=redriven.left)
+
     async with services.database.transaction() as session:
-        redriven = await control.redrive(session, letters, asked_by=_BY)
-    return RedrivenOut(count=len(redriven.executions), executions=list(redriven.executions), left=redriven.left)
+        return await once(session, caller, RedrivenOut, redrive)
 
 
-@router.post("/{execution_id}/redrive/", status_code=202, responses=documented(401, 404, 409, 422, 503))
-async def redrive_dead_letter(execution_id: UUID, services: ServicesOf) -> StartedOut:
+@router.post("/{execution_id}/redrive/", status_code=202, responses=keyed(404, 409, 422))
+async def redrive_dead_letter(execution_id: UUID, caller: Executor, services: ServicesOf, once: OnceOf) -> StartedOut:
     """Try one again, from its first step that is not completed."""
+
+    async def redrive() -> StartedOut:
+        redriven = await control.redrive_one(session, execution_id, asked_by=caller.name)
+        before, after = {"status": Status.FAILED}, {"status": redriven.status}
+        await note_executions(session, caller, "redrive", [execution_id], before, after)
+        return StartedOut.model_validate(redriven)
+
     async with services.database.transaction() as session:
-        return StartedOut.model_validate(await control.redrive_one(session, execution_id, asked_by=_BY))
+        missing = f"Execution {execution_id} is no dead letter."
+        await caller.require(session, Execution, execution_id, missing)
+        return await once(session, caller, StartedOut, redrive)
 
 
 def _parse(raw: object) -> Letters:

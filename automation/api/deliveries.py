@@ -4,19 +4,23 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
-from automation.api.auth import require_key
+from automation.api.auth import Executor, Reader
 from automation.api.filters import ProjectFilter
+from automation.api.idempotency import OnceOf
 from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
-from automation.api.problems import documented
+from automation.api.problems import keyed
 from automation.api.services import ServicesOf
+from automation.audit import note
 from automation.callback import tell
+from automation.models import Delivery
 from automation.models.recovery_queries import list_deliveries
+from automation.redaction import RedactedText
 
-router = APIRouter(prefix="/deliveries", tags=["deliveries"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/deliveries", tags=["deliveries"])
 
 DeliveryStatus = Literal["PENDING", "DELIVERED", "FAILED"]
 DeliveryType = Literal["workflows.ready", "execution.completed", "execution.failed", "execution.cancelled"]
@@ -35,14 +39,15 @@ class DeliveryOut(BaseModel):
     attempts: int
     due_at: datetime = Field(description="While it is PENDING: when it is sent next.")
     last_status: int | None = Field(description="What Studio answered last; null when nothing came back.")
-    last_error: str
+    last_error: RedactedText
     created_at: datetime
     delivered_at: datetime | None
 
 
-@router.get("/", responses=documented(401, 422, 503))
+@router.get("/", responses=keyed(422))
 async def get_deliveries(
     request: Request,
+    caller: Reader,
     services: ServicesOf,
     status: DeliveryStatus | None = None,
     type: DeliveryType | None = None,
@@ -58,7 +63,7 @@ async def get_deliveries(
             session,
             status=status,
             type=type,
-            project_id=project_id,
+            project_id=caller.among(project_id),
             execution_id=execution_id,
             position=position,
             size=page_size,
@@ -66,8 +71,16 @@ async def get_deliveries(
     return listing(request, page, (DeliveryOut.model_validate(one) for (one,) in page.rows))
 
 
-@router.post("/{id}/redeliver/", status_code=202, responses=documented(401, 404, 409, 422, 503))
-async def redeliver(id: UUID, services: ServicesOf) -> DeliveryOut:
+@router.post("/{id}/redeliver/", status_code=202, responses=keyed(404, 409, 422))
+async def redeliver(id: UUID, caller: Executor, services: ServicesOf, once: OnceOf) -> DeliveryOut:
     """Send a delivery now, under its old id; what it tells is read anew."""
+
+    async def send() -> DeliveryOut:
+        delivery = DeliveryOut.model_validate(await tell.redeliver(session, services.settings, id))
+        after = delivery.model_dump(mode="json", include={"status", "attempts", "type", "execution_id"})
+        await note(session, caller, "redeliver", "delivery", id, delivery.project_id, None, after)
+        return delivery
+
     async with services.database.transaction() as session:
-        return DeliveryOut.model_validate(await tell.redeliver(session, services.settings, id))
+        await caller.require(session, Delivery, id)
+        return await once(session, caller, DeliveryOut, send)

@@ -5,21 +5,22 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, BackgroundTasks, Depends
+from fastapi import APIRouter, BackgroundTasks
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 
-from automation.api.auth import require_key
+from automation.api.auth import Reader, Teller
 from automation.api.bodies import read_json
 from automation.api.filters import NameFilter, ProjectFilter
 from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
-from automation.api.problems import documented
+from automation.api.problems import keyed
 from automation.api.services import Services, ServicesOf
 from automation.intake import Accepted, IncomingEvent, accept, explain, parse_events
 from automation.intake.events import EVENTS_PER_REQUEST
-from automation.models.event_queries import find_event, list_events
+from automation.models.event_queries import find_event, list_events, missing_event
+from automation.redaction import RedactedJson
 
-router = APIRouter(prefix="/events", tags=["events"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/events", tags=["events"])
 
 EVENT_SCHEMA = IncomingEvent.model_json_schema()
 _LIST_SCHEMA = {"type": "array", "maxItems": EVENTS_PER_REQUEST, "items": EVENT_SCHEMA}
@@ -82,7 +83,7 @@ class ToldOut(BaseModel):
 class EventDetailOut(EventOut):
     """An event, and every trigger of its project (and of the platform) with what it made of it."""
 
-    data: dict[str, Any]
+    data: RedactedJson
     execution_ids: list[UUID]
     triggers: list[ToldOut]
 
@@ -95,18 +96,21 @@ def json_body(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any
 @router.post(
     "/",
     status_code=202,
-    responses=documented(401, 413, 422, 503),
+    responses=keyed(404, 413, 422),
     openapi_extra=json_body({"anyOf": [EVENT_SCHEMA, _LIST_SCHEMA]}),
 )
-async def send_events(request: Request, services: ServicesOf, background: BackgroundTasks) -> EventsOut:
+async def send_events(request: Request, caller: Teller, services: ServicesOf, background: BackgroundTasks) -> EventsOut:
     """Take in one event, or a list of up to 500: all of them or, if one is wrong, none."""
     events = await read_json(request, parse_events)
+    for event in events:
+        caller.place(event.project_id)
     return await take_in(services, background, events, source="api")
 
 
-@router.get("/", responses=documented(401, 422, 503))
+@router.get("/", responses=keyed(422))
 async def get_events(
     request: Request,
+    caller: Reader,
     services: ServicesOf,
     project_id: ProjectFilter = None,
     type: NameFilter = None,
@@ -116,15 +120,18 @@ async def get_events(
     """Events of the inbox, newest first; they are kept for AUTOMATION_EVENT_RETENTION_DAYS."""
     position = decode_cursor(cursor, str)
     async with services.database.transaction() as session:
-        page = await list_events(session, project_id=project_id, type=type, position=position, size=page_size)
+        page = await list_events(
+            session, project_id=caller.among(project_id), type=type, position=position, size=page_size
+        )
     return listing(request, page, (EventOut.model_validate(one) for (one,) in page.rows))
 
 
-@router.get("/{id:path}/", responses=documented(401, 404, 422, 503))
-async def get_event(id: str, services: ServicesOf) -> EventDetailOut:
+@router.get("/{id:path}/", responses=keyed(404, 422))
+async def get_event(id: str, caller: Reader, services: ServicesOf) -> EventDetailOut:
     """Why it did, or did not, fire: an event, and what every trigger of its project made of it."""
     async with services.database.transaction() as session:
         event = await find_event(session, id)
+        caller.require_project(event.project_id, missing_event(id))
         told = await explain.tell(session, event)
     shown = EventOut.model_validate(event).model_dump()
     triggers = [ToldOut.model_validate(one) for one in told]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -12,6 +12,7 @@ from automation.engine.estimate import Standing, estimated_completion
 from automation.engine.plan import predecessors
 from automation.models import FINAL, Execution, Json, Status, StepExecution, utc_now
 from automation.models.execution_queries import ExecutionDetail, find_execution, median_seconds
+from automation.redaction import RedactedJson, RedactedText
 
 Utc = Annotated[datetime, AfterValidator(lambda at: at.astimezone(UTC))]
 """A time that the database wrote as text, in whatever zone it thinks in."""
@@ -37,7 +38,7 @@ class ExecutionOut(_Shown):
     completed_at: datetime | None
     event_count: int
     attempt: int
-    error_message: str
+    error_message: RedactedText
     error_code: str
 
 
@@ -46,7 +47,7 @@ class TriggerDataOut(BaseModel):
 
     type: str
     event_type: str
-    data: dict[str, Any]
+    data: RedactedJson
 
 
 class StepAttemptOut(_Shown):
@@ -57,7 +58,7 @@ class StepAttemptOut(_Shown):
     started_at: Utc | None
     completed_at: Utc | None
     duration_ms: float | None
-    error_message: str
+    error_message: RedactedText
     error_code: str
 
 
@@ -69,8 +70,8 @@ class ItemOut(_Shown):
     started_at: datetime | None
     completed_at: datetime | None
     duration_ms: float | None
-    result: dict[str, Any]
-    error_message: str
+    result: RedactedJson
+    error_message: RedactedText
     error_code: str
     attempt: int
 
@@ -85,10 +86,10 @@ class StepExecutionOut(BaseModel):
     started_at: datetime | None = None
     completed_at: datetime | None = None
     duration_ms: float | None = Field(None, description="Of one that is RUNNING: so far.")
-    result: dict[str, Any] = Field(default_factory=dict)
+    result: RedactedJson = Field(default_factory=dict)
     progress: float | None = Field(None, description="0 to 1, if the step says.")
     progress_message: str = ""
-    error_message: str = ""
+    error_message: RedactedText = ""
     error_code: str = ""
     attempt: int = Field(0, description="The attempt of the execution at which it ran; 0 before.")
     attempts: list[StepAttemptOut] = Field(default_factory=list, description="Its earlier tries, oldest first.")
@@ -101,7 +102,7 @@ class AttemptOut(_Shown):
     attempt: int
     status: str
     failed_step: str
-    error_message: str
+    error_message: RedactedText
     error_code: str
     asked_by: str
     reason: str
@@ -145,6 +146,7 @@ class FlowRunOut(BaseModel):
 
     id: UUID | None
     state: str
+    process: str = Field(description="`host:pid` of the process that claimed it last; empty before.")
 
 
 class OwedOut(_Shown):
@@ -153,7 +155,7 @@ class OwedOut(_Shown):
     neighbour: str
     step: str
     status: str
-    last_error: str
+    last_error: RedactedText
     due_at: datetime
 
 
@@ -165,12 +167,13 @@ class ExecutionDetailOut(ExecutionOut):
     """
 
     trigger: TriggerDataOut
-    result: dict[str, Any]
+    result: RedactedJson
     steps: list[StepExecutionOut]
     estimated_completion: datetime | None = Field(
         description="From the medians of past runs; null when it has ended, waits, or a step has under 5 past runs."
     )
     workflow_version: int | None = Field(description="The version of its workflow that it runs on; null before.")
+    only_step: str = Field(description="The step that was run alone, by its identifier; empty: all of them.")
     cancel_requested_at: datetime | None
     attempts: list[AttemptOut] = Field(description="Its earlier tries, oldest first.")
     waits: list[WaitOut]
@@ -213,12 +216,13 @@ def _detail(found: ExecutionDetail, estimated: datetime | None, now: datetime) -
         steps=steps_shown(found, now),
         estimated_completion=estimated,
         workflow_version=execution.workflow_version,
+        only_step=execution.only_step,
         cancel_requested_at=execution.cancel_requested_at,
         attempts=[AttemptOut.model_validate(one) for one in found.attempts],
         waits=[WaitOut.model_validate(one) for one in found.waits],
         parent=parent or None,
         children=[ChildOut.model_validate(one) for one in found.children],
-        flow_run=FlowRunOut(id=run.prefect_id, state=run.state) if run else None,
+        flow_run=FlowRunOut(id=run.prefect_id, state=run.state, process=run.process) if run else None,
         degraded=execution.degraded,
         owed=[OwedOut.model_validate(one) for one in found.owed],
     )

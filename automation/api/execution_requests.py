@@ -3,26 +3,29 @@
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool
 from pydantic import ValidationError as PydanticError
 from starlette.requests import Request
 
 from automation import control
-from automation.api.auth import require_key
+from automation.api.auth import Executor
 from automation.api.bodies import read_json, schema_of
 from automation.api.events import StartedOut, json_body
 from automation.api.execution_answers import WaitOut
+from automation.api.executions import standing
 from automation.api.filters import TEXT
-from automation.api.problems import documented
+from automation.api.idempotency import OnceOf
+from automation.api.problems import keyed
 from automation.api.services import ServicesOf
+from automation.audit import note, note_executions
 from automation.errors import RefusedError
 from automation.intake.waits import Answer
-from automation.models.execution_queries import Unsuccessful
+from automation.models import Execution, Status
+from automation.models.execution_queries import Unsuccessful, lock_execution
 
-router = APIRouter(prefix="/executions", tags=["executions"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/executions", tags=["executions"])
 
-_BY = "api"
 _STORABLE = r"^[^\x00]*$"
 _Name = Annotated[str, Field(min_length=1, max_length=100, pattern=TEXT)]
 _Words = Annotated[str, Field(max_length=2000, pattern=_STORABLE)]
@@ -86,52 +89,77 @@ _ANSWERED_BEFORE: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/retry/",
     status_code=202,
-    responses=documented(401, 413, 422, 503),
+    responses=keyed(413, 422),
     openapi_extra=json_body(schema_of(RetryManyBody)),
 )
-async def retry_executions(request: Request, services: ServicesOf) -> RetriedOut:
+async def retry_executions(request: Request, caller: Executor, services: ServicesOf, once: OnceOf) -> RetriedOut:
     """Try many again, at most 1,000 a call, the oldest first; call again while `left` is not 0.
 
     Those of a deleted workflow are not meant, nor those that a step of another execution has started: that step
     starts them anew.
     """
     body = await read_json(request, lambda raw: _parse(RetryManyBody, raw))
-    wanted = Unsuccessful(**body.model_dump(exclude={"reason"}))
+    project_id = caller.among(body.project_id)
+    wanted = Unsuccessful(**body.model_dump(exclude={"reason"}) | {"project_id": project_id})
+
+    async def retry() -> RetriedOut:
+        retried = await control.retry_many(session, wanted, asked_by=caller.name, reason=body.reason)
+        before, after = {"status": body.status}, {"status": Status.RETRYING, "reason": body.reason}
+        await note_executions(session, caller, "retry", retried.executions, before, after)
+        return RetriedOut(count=len(retried.executions), executions=list(retried.executions), left=retried.left)
+
     async with services.database.transaction() as session:
-        retried = await control.retry_many(session, wanted, asked_by=_BY, reason=body.reason)
-    return RetriedOut(count=len(retried.executions), executions=list(retried.executions), left=retried.left)
+        return await once(session, caller, RetriedOut, retry)
 
 
 @router.post(
     "/{id}/retry/",
     status_code=202,
-    responses=documented(401, 404, 409, 413, 422, 503),
+    responses=keyed(404, 409, 413, 422),
     openapi_extra=json_body(schema_of(RetryBody), required=False),
 )
-async def retry_execution(id: UUID, request: Request, services: ServicesOf) -> StartedOut:
+async def retry_execution(
+    id: UUID, request: Request, caller: Executor, services: ServicesOf, once: OnceOf
+) -> StartedOut:
     """Run an execution that is FAILED or CANCELLED again; its completed steps are not repeated, unless `from_step` or
     `from_start` says so."""
     given = await read_json(request, lambda raw: _parse(RetryBody, raw)) if await request.body() else RetryBody()
     if given.from_step is not None and given.from_start:
         raise RefusedError("from_step: give it or `from_start`, not both", "from_step")
-    async with services.database.transaction() as session:
-        retried = await control.retry(session, id, asked_by=_BY, **given.model_dump())
+
+    async def retry() -> StartedOut:
+        before = standing(await lock_execution(session, id))
+        retried = await control.retry(session, id, asked_by=caller.name, **given.model_dump())
+        after = standing(retried) | given.model_dump(exclude_defaults=True)
+        await note(session, caller, "retry", "execution", id, retried.project_id, before, after)
         return StartedOut.model_validate(retried)
+
+    async with services.database.transaction() as session:
+        await caller.require(session, Execution, id)
+        return await once(session, caller, StartedOut, retry)
 
 
 @router.post(
     "/{id}/approve/",
     status_code=202,
-    responses=_ANSWERED_BEFORE | documented(401, 404, 409, 413, 422, 503),
+    responses=_ANSWERED_BEFORE | keyed(404, 409, 413, 422),
     openapi_extra=json_body(schema_of(ApproveBody)),
 )
-async def approve_execution(id: UUID, request: Request, response: Response, services: ServicesOf) -> ApprovedOut:
+async def approve_execution(
+    id: UUID, request: Request, response: Response, caller: Executor, services: ServicesOf
+) -> ApprovedOut:
     """Answer the approval that an execution waits for: it goes on, or fails. The same answer again is a 200."""
     given = await read_json(request, lambda raw: _parse(ApproveBody, raw))
-    who = _BY if given.by is None else f"{_BY}: {given.by}"
+    who = caller.name if given.by is None else f"{caller.name}: {given.by}"
     answer = Answer(approve=given.approve, name=who, comment=given.comment, is_verified=True)
     async with services.database.transaction() as session:
+        await caller.require(session, Execution, id)
+        before = standing(await lock_execution(session, id))
         approved = await control.approve(session, id, answer, identifier=given.step)
+        if approved.is_new:
+            project_id = approved.execution.project_id
+            after = standing(approved.execution) | given.model_dump(exclude_defaults=True)
+            await note(session, caller, "approve", "execution", id, project_id, before, after)
     if not approved.is_new:
         response.status_code = 200
     one = approved.execution

@@ -7,16 +7,18 @@ from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Send
 
-from automation.api.auth import require_key
-from automation.api.problems import documented
+from automation.api.auth import Reader
+from automation.api.problems import keyed
+from automation.api.services import ServicesOf
 from automation.api.watching import Watching
+from automation.models import Execution
 
-router = APIRouter(prefix="/executions", tags=["executions"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/executions", tags=["executions"])
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +53,12 @@ class EventStream(StreamingResponse):
 _ANSWERS: dict[int | str, dict[str, Any]] = {200: {"description": "`snapshot`, then each `change`, then `end`."}}
 
 
-@router.get("/{id}/stream/", response_class=EventStream, responses=_ANSWERS | documented(401, 404, 422, 503))
-async def stream_execution(id: UUID, request: Request) -> EventStream:
+@router.get("/{id}/stream/", status_code=200, response_class=EventStream, responses=_ANSWERS | keyed(404, 422))
+async def stream_execution(id: UUID, caller: Reader, request: Request, services: ServicesOf) -> EventStream:
     """An execution live, as server-sent events: `snapshot` with its detail, `change` with those fields of it that
     have changed, `end` when it has ended. Who connects again gets a snapshot again.
     """
+    async with services.database.transaction() as session:
+        await caller.require(session, Execution, id)
     watching: Watching = request.app.state.watching
     return EventStream(await watching.follow(id))

@@ -1,25 +1,27 @@
 """Executions: what has run, how it went, and stopping one."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel
 from starlette.requests import Request
 
 from automation import control
-from automation.api.auth import require_key
+from automation.api.auth import Executor, Reader
 from automation.api.events import StartedOut
 from automation.api.execution_answers import ExecutionDetailOut, ExecutionOut, ItemOut, shown, summary
 from automation.api.filters import TEXT, LevelFilter, NameFilter, ProjectFilter, StatusFilter
 from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
-from automation.api.problems import documented
+from automation.api.problems import keyed
 from automation.api.services import ServicesOf
-from automation.models import ExecutionLog
-from automation.models.execution_queries import list_executions, list_items, list_log_lines
+from automation.audit import note
+from automation.models import Execution, ExecutionLog, Json
+from automation.models.execution_queries import list_executions, list_items, list_log_lines, lock_execution
+from automation.redaction import RedactedJson, RedactedText
 
-router = APIRouter(prefix="/executions", tags=["executions"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/executions", tags=["executions"])
 
 
 class LogLineOut(BaseModel):
@@ -31,14 +33,15 @@ class LogLineOut(BaseModel):
     project_id: str | None
     step: str
     level: str
-    message: str
+    message: RedactedText
     duration_ms: float | None
-    metadata: dict[str, Any]
+    metadata: RedactedJson
 
 
-@router.get("/", responses=documented(401, 422, 503))
+@router.get("/", responses=keyed(422))
 async def get_executions(
     request: Request,
+    caller: Reader,
     services: ServicesOf,
     project_id: ProjectFilter = None,
     workflow_id: UUID | None = None,
@@ -54,7 +57,7 @@ async def get_executions(
     async with services.database.transaction() as session:
         page = await list_executions(
             session,
-            project_id=project_id,
+            project_id=caller.among(project_id),
             workflow_id=workflow_id,
             status=status,
             kind=kind,
@@ -66,16 +69,18 @@ async def get_executions(
     return listing(request, page, (summary(one, name) for one, name in page.rows))
 
 
-@router.get("/{id}/", responses=documented(401, 404, 422, 503))
-async def get_execution(id: UUID, services: ServicesOf) -> ExecutionDetailOut:
+@router.get("/{id}/", responses=keyed(404, 422))
+async def get_execution(id: UUID, caller: Reader, services: ServicesOf) -> ExecutionDetailOut:
     """One execution."""
     async with services.database.transaction() as session:
+        await caller.require(session, Execution, id)
         return await shown(session, id)
 
 
-@router.get("/{id}/items/", responses=documented(401, 404, 422, 503))
+@router.get("/{id}/items/", responses=keyed(404, 422))
 async def get_items(
     id: UUID,
+    caller: Reader,
     services: ServicesOf,
     step: Annotated[str, Query(min_length=1, max_length=100, pattern=TEXT)],
     status: StatusFilter | None = None,
@@ -83,14 +88,16 @@ async def get_items(
     """What a FOR_EACH step, named by its identifier, did with each of its items (at most 1,000), in their order; of
     those that have not been run there is nothing."""
     async with services.database.transaction() as session:
+        await caller.require(session, Execution, id)
         items = await list_items(session, id, step, status=status)
     return Listing(results=[ItemOut.model_validate(one) for one in items], next=None, previous=None)
 
 
-@router.get("/{id}/logs/", responses=documented(401, 404, 422, 503))
+@router.get("/{id}/logs/", responses=keyed(404, 422))
 async def get_logs(
     id: UUID,
     request: Request,
+    caller: Reader,
     services: ServicesOf,
     level: LevelFilter | None = None,
     step: NameFilter = None,
@@ -100,16 +107,27 @@ async def get_logs(
     """The log of an execution, oldest line first; `step` is a step's type or identifier."""
     position = decode_cursor(cursor, int)
     async with services.database.transaction() as session:
+        await caller.require(session, Execution, id)
         page = await list_log_lines(session, id, level=level, step=step, position=position, size=page_size)
     return listing(request, page, (_line(id, *row) for row in page.rows))
 
 
-@router.post("/{id}/cancel/", status_code=202, responses=documented(401, 404, 409, 422, 503))
-async def cancel_execution(id: UUID, services: ServicesOf) -> StartedOut:
+@router.post("/{id}/cancel/", status_code=202, responses=keyed(404, 409, 422))
+async def cancel_execution(id: UUID, caller: Executor, services: ServicesOf) -> StartedOut:
     """Cancel an execution, and those that its steps have started: at once while it waits, as soon as its step can be
     stopped while it runs."""
     async with services.database.transaction() as session:
-        return StartedOut.model_validate(await control.cancel(session, id, services.settings))
+        await caller.require(session, Execution, id)
+        before = standing(await lock_execution(session, id))
+        cancelled = await control.cancel(session, id, services.settings)
+        await note(session, caller, "cancel", "execution", id, cancelled.project_id, before, standing(cancelled))
+        return StartedOut.model_validate(cancelled)
+
+
+def standing(execution: Execution) -> Json:
+    """How an execution stands, for the audit."""
+    asked = execution.cancel_requested_at is not None
+    return {"status": execution.status, "attempt": execution.attempt, "cancel_requested": asked}
 
 
 def _line(execution_id: UUID, line: ExecutionLog, workflow_id: UUID, step: str) -> LogLineOut:

@@ -5,6 +5,7 @@ All of it is plain ASGI, so that a body is counted while it arrives and a large 
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,7 +19,10 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from automation.api.problems import problem
+from automation.requests import request_id
 from automation.steps import one_line
+
+_PLAIN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 _LINGER = 2.0
 """Seconds for which the rest of a refused body is read and thrown away."""
@@ -27,7 +31,8 @@ log = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """Gives each request an id (`X-Request-ID`) and a line in our log; what nobody caught becomes a 500."""
+    """Gives each request an id (`X-Request-ID`; its own, if it brings a plain one) and a line in our log, as has all
+    that is logged for it; what nobody caught becomes a 500."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -36,8 +41,10 @@ class RequestLog:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = uuid4().hex
-        called = f"{request_id} {scope['method']} {one_line(scope['path'])}"
+        given = Headers(scope=scope).get("x-request-id", "")
+        id_ = given if _PLAIN.fullmatch(given) else uuid4().hex
+        request_id.set(id_)  # the server gives each request a context of its own
+        called = f"{scope['method']} {one_line(scope['path'])}"
         began = time.perf_counter()
         status = 0
 
@@ -45,7 +52,7 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                MutableHeaders(scope=message)["X-Request-ID"] = id_
                 log.info("%s: %d in %.1f ms", called, status, (time.perf_counter() - began) * 1000)
             await send(message)
 
@@ -57,7 +64,7 @@ class RequestLog:
             # the error's text may hold what came from outside; the frames below it do not
             log.error("%s: %s\n%s", called, one_line(repr(error)), "".join(format_tb(error.__traceback__)))
             if not status:
-                detail = f"Something went wrong on our side; our log says what, under request {request_id}."
+                detail = f"Something went wrong on our side; our log says what, under request {id_}."
                 await problem(500, detail)(scope, receive, answer)
 
 

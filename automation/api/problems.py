@@ -15,16 +15,21 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from automation.api.limits import Limit
 from automation.errors import (
     AutomationError,
     BadSignatureError,
+    ChangedError,
     ConflictError,
+    ForbiddenError,
     NotFoundError,
     RefusedError,
     ThrottledError,
     TooLargeError,
+    UnauthorizedError,
     UnavailableError,
 )
+from automation.requests import request_id
 from automation.steps import one_line
 
 MEDIA_TYPE = "application/problem+json"
@@ -35,10 +40,14 @@ log = logging.getLogger(__name__)
 # Our own words: those of HTTPStatus differ between versions of Python, and `type` is made of them.
 TITLES = {
     401: "Unauthorized",
+    403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
+    406: "Not acceptable",
     409: "Conflict",
+    412: "Changed since",
     413: "Body too large",
+    415: "Unsupported media type",
     422: "Refused",
     429: "Too many",
     500: "Internal error",
@@ -47,8 +56,11 @@ TITLES = {
 
 # The first match wins, so the narrow stand before the wide.
 STATUS: tuple[tuple[type[AutomationError], int], ...] = (
+    (UnauthorizedError, 401),
+    (ForbiddenError, 403),
     (NotFoundError, 404),
     (ConflictError, 409),
+    (ChangedError, 412),
     (ThrottledError, 429),
     (BadSignatureError, 401),
     (TooLargeError, 413),
@@ -68,6 +80,7 @@ class Problem(BaseModel):
     status: int = Field(examples=[404])
     detail: str
     field: str | None = Field(None, description="Where in the request, as a dotted path, if it is one place.")
+    request_id: str = Field("", description="As in the header `X-Request-ID` and in our log.")
 
 
 def problem(
@@ -76,7 +89,7 @@ def problem(
     """An error's answer; its type and title follow from the status."""
     title = TITLES.get(status) or HTTPStatus(status).phrase
     body = {"type": f"/problems/{title.lower().replace(' ', '-')}", "title": title, "status": status}
-    body |= {"detail": detail} | ({"field": field} if field else {}) | more
+    body |= {"detail": detail} | ({"field": field} if field else {}) | {"request_id": request_id.get()} | more
     sent = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
     if status == 413:  # the rest of the body is not read, so the connection carries no other request
         sent["Connection"] = "close"
@@ -89,8 +102,18 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": TITLES[status], "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses}
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error that a route raises with a problem; what is unknown is left to the middleware."""
+def keyed(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The same for a route that needs a key: it can be missing, lack the scope, or be used too often."""
+    return documented(401, 403, *sorted({429, 503, *statuses}))
+
+
+def install(app: FastAPI, refusals: Limit) -> None:
+    """Answer every error that a route raises with a problem; what is unknown is left to the middleware.
+
+    Args:
+        refusals: how many requests without a good key or signature an address may send; beyond that it is told to wait.
+    """
+    app.state.refusals = refusals
     app.exception_handler(AutomationError)(_ours)
     app.exception_handler(HTTPException)(_http)
     app.exception_handler(RequestValidationError)(_invalid)
@@ -104,12 +127,26 @@ async def _ours(request: Request, error: AutomationError) -> JSONResponse:
         raise error
     if status == 503:
         log.warning("Unavailable: %s", one_line(str(error)))
-    headers = {"Retry-After": str(ceil(error.retry_after))} if isinstance(error, ThrottledError) else None
+    if status == 401 and (wait := request.app.state.refusals.take(address_of(request))):
+        status, error = 429, ThrottledError("Too many requests of this address were refused.", wait)
+    headers: dict[str, str] = {}
+    if isinstance(error, ThrottledError):
+        headers["Retry-After"] = str(ceil(error.retry_after))
+    if isinstance(error, UnauthorizedError):
+        headers["WWW-Authenticate"] = 'Bearer realm="automation"'
     return problem(status, str(error), error.field if isinstance(error, RefusedError) else "", headers)
 
 
+def address_of(request: Request) -> str:
+    """Where a request comes from; behind a proxy on this machine, what that says (`X-Forwarded-For`)."""
+    return request.client.host if request.client else ""
+
+
 async def _http(request: Request, error: HTTPException) -> JSONResponse:
-    return problem(error.status_code, error.detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and (methods := request.app.state.methods_at(request.url.path)):
+        headers["Allow"] = ", ".join(methods)  # Starlette knows only those of the first route that suits
+    return problem(error.status_code, error.detail, headers=headers)
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -1,29 +1,32 @@
 """Trying triggers: what one would do with an event, and firing it on past events."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from pydantic import ValidationError as PydanticError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 
-from automation.api.auth import require_key
+from automation.api.auth import Executor
 from automation.api.bodies import read_json
 from automation.api.events import EVENT_SCHEMA, json_body
-from automation.api.problems import documented
+from automation.api.idempotency import OnceOf
+from automation.api.problems import keyed
 from automation.api.services import ServicesOf
+from automation.audit import note
 from automation.conditions import MISSING
 from automation.errors import RefusedError
 from automation.intake import PastEvent, explain, parse_event
 from automation.intake.matching import by_ids
-from automation.models import Json, WorkflowStep
-from automation.models.event_queries import find_event
+from automation.models import Json, Trigger, WorkflowStep
+from automation.models.event_queries import find_event, missing_event
+from automation.models.trigger_queries import find_trigger
 from automation.models.workflow_queries import steps_of
 
-router = APIRouter(prefix="/triggers", tags=["triggers"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/triggers", tags=["triggers"])
 
 
 class TestIn(BaseModel):
@@ -118,14 +121,17 @@ class ReplayOut(BaseModel):
 
 @router.post(
     "/{id}/test/",
-    responses=documented(401, 404, 413, 422, 503),
+    responses=keyed(404, 413, 422),
     openapi_extra=json_body(TestIn.model_json_schema()),
 )
-async def test_trigger(id: UUID, request: Request, services: ServicesOf) -> TestOut:
+async def test_trigger(id: UUID, request: Request, caller: Executor, services: ServicesOf) -> TestOut:
     """Would it fire on this event, what was found at each leaf, and what would it run? Nothing runs."""
     given = await read_json(request, lambda raw: _parse(TestIn, raw))
     async with services.database.rehearsal() as session:
+        await caller.require(session, Trigger, id)
         event = await _event(session, id, given)
+        if given.event_id is not None:
+            caller.require_project(event.project_id, missing_event(event.id))
         rehearsal = await explain.rehearse(session, id, event, services.settings)
         steps = await steps_of(session, rehearsal.candidate.workflow_id)
         return _out(rehearsal, steps)  # here, since what is undone takes its rows with it
@@ -134,28 +140,24 @@ async def test_trigger(id: UUID, request: Request, services: ServicesOf) -> Test
 @router.post(
     "/{id}/replay/",
     status_code=202,
-    responses=documented(401, 404, 409, 413, 422, 503),
+    responses=keyed(404, 409, 413, 422),
     openapi_extra=json_body(ReplayIn.model_json_schema()),
 )
-async def replay_trigger(
-    id: UUID,
-    request: Request,
-    services: ServicesOf,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
-) -> ReplayOut:
-    """Fire a trigger on past events, in their order; under one `Idempotency-Key` each fires once."""
+async def replay_trigger(id: UUID, request: Request, caller: Executor, services: ServicesOf, once: OnceOf) -> ReplayOut:
+    """Fire a trigger on past events, in their order."""
     given = await read_json(request, lambda raw: _parse(ReplayIn, raw))
+
+    async def replay() -> ReplayOut:
+        replayed = await explain.replay(session, id, given.since, given.until, services.settings, dry_run=given.dry_run)
+        if not given.dry_run:
+            trigger, _ = await find_trigger(session, id)
+            after = given.model_dump(mode="json") | {"fired": sum(one.fires for one in replayed)}
+            await note(session, caller, "replay", "trigger", id, trigger.project_id, None, after)
+        return ReplayOut(dry_run=given.dry_run, events=[ReplayedOut.model_validate(one) for one in replayed])
+
     async with services.database.transaction() as session:
-        replayed = await explain.replay(
-            session,
-            id,
-            given.since,
-            given.until,
-            services.settings,
-            dry_run=given.dry_run,
-            idempotency_key=idempotency_key,
-        )
-    return ReplayOut(dry_run=given.dry_run, events=[ReplayedOut.model_validate(one) for one in replayed])
+        await caller.require(session, Trigger, id)
+        return await once(session, caller, ReplayOut, replay)
 
 
 def _parse(model: Any, raw: object) -> Any:

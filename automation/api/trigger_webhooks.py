@@ -8,23 +8,25 @@ from datetime import timedelta
 from urllib.parse import parse_qs
 from uuid import UUID
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Response
+from fastapi import APIRouter, BackgroundTasks, Response
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from automation.api.auth import require_key
+from automation.api.auth import Manager
 from automation.api.bodies import parse_json, read_json
 from automation.api.events import EventsOut, accepted_out, json_body
-from automation.api.problems import documented
+from automation.api.idempotency import OnceOf
+from automation.api.problems import documented, keyed
 from automation.api.services import ServicesOf
+from automation.audit import note
 from automation.errors import BadSignatureError, RefusedError
 from automation.intake import PastEvent, accept_for
-from automation.models import utc_now
+from automation.models import Trigger, utc_now
 from automation.models.trigger_queries import WebhookTrigger, add_secret, find_webhook, lock_webhook, valid_secrets
 from automation.triggers.signatures import Delivery, check_secret, make_secret, verify
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
-secret_router = APIRouter(prefix="/triggers", tags=["triggers"], dependencies=[Depends(require_key)])
+secret_router = APIRouter(prefix="/triggers", tags=["triggers"])
 
 EVENT_TYPE = "webhook.received"
 
@@ -46,7 +48,7 @@ class SecretOut(BaseModel):
     status_code=202,
     responses={
         200: {"description": "A delivery seen before; nothing ran.", "model": EventsOut},
-        **documented(401, 404, 413, 422, 503),
+        **documented(401, 404, 413, 422, 429, 503),
     },
     openapi_extra=json_body({}),
 )
@@ -108,22 +110,28 @@ def webhook_event(trigger_id: UUID, trigger: WebhookTrigger, delivery: Delivery,
 @secret_router.post(
     "/{id}/secret/",
     status_code=201,
-    responses=documented(401, 404, 409, 413, 422, 503),
+    responses=keyed(404, 409, 413, 422),
     openapi_extra=json_body(_SECRET_SCHEMA, required=False),
 )
-async def change_secret(id: UUID, request: Request, services: ServicesOf) -> SecretOut:
+async def change_secret(id: UUID, request: Request, caller: Manager, services: ServicesOf, once: OnceOf) -> SecretOut:
     """Give a WEBHOOK trigger its next secret: the given one, such as Stripe makes, or a new one of ours.
 
     The one before stays valid for AUTOMATION_WEBHOOK_SECRET_OVERLAP seconds, so that the sender can change over.
     """
     given = await read_json(request, parse_secret) if await request.body() else None
-    async with services.database.transaction() as session:
+
+    async def change() -> SecretOut:
         trigger = await lock_webhook(session, id)
         if given is not None:
             check_secret(trigger.scheme, given, "secret")
         secret = make_secret(trigger.scheme) if given is None else given
         await add_secret(session, id, secret, timedelta(seconds=services.settings.webhook_secret_overlap))
-    return SecretOut(secret=secret)
+        await note(session, caller, "change-secret", "trigger", id, trigger.project_id or None)
+        return SecretOut(secret=secret)
+
+    async with services.database.transaction() as session:
+        await caller.require(session, Trigger, id)
+        return await once(session, caller, SecretOut, change)
 
 
 def parse_secret(raw: object) -> str | None:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 @router.post(
     "/studio/",
     status_code=202,
-    responses=documented(401, 413, 422, 503),
+    responses=documented(401, 413, 422, 429, 503),
     openapi_extra=json_body(EVENT_SCHEMA),
 )
 async def studio_webhook(request: Request, services: ServicesOf, background: BackgroundTasks) -> EventsOut:

@@ -1,38 +1,47 @@
 """Workflows: what the platform does, and starting one by hand."""
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Response
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 
 from automation import control
 from automation.api.answers import VersionOut, WorkflowDetailOut, WorkflowOut, version_out, workflow_out
-from automation.api.auth import require_key
+from automation.api.auth import Caller, Executor, Manager, Reader
 from automation.api.bodies import read_json, schema_of
+from automation.api.etags import ETAG, IfMatch, require_match, tagged
 from automation.api.events import StartedOut, json_body
 from automation.api.filters import NameFilter, ProjectFilter
+from automation.api.idempotency import OnceOf
 from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
-from automation.api.problems import documented
+from automation.api.problems import keyed
 from automation.api.services import Services, ServicesOf
+from automation.audit import note
 from automation.authoring import write
 from automation.authoring.drafts import WorkflowDraft, parse_workflow, parse_workflow_patch
+from automation.authoring.redacted import whole
 from automation.authoring.shapes import WorkflowBody, WorkflowPatch
 from automation.errors import RefusedError
-from automation.models.workflow_queries import find_workflow, list_versions, list_workflows
+from automation.models import Workflow
+from automation.models.workflow_queries import find_workflow, list_versions, list_workflows, lock_workflow
+from automation.redaction import REDACTED
 
-router = APIRouter(prefix="/workflows", tags=["workflows"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/workflows", tags=["workflows"])
 
-_EXECUTE_SCHEMA = {
+EXECUTE_SCHEMA = {
     "type": "object",
     "properties": {"input": {"type": "object"}},
     "additionalProperties": False,
 }
 
 
-@router.get("/", responses=documented(401, 422, 503))
+@router.get("/", responses=keyed(422))
 async def get_workflows(
     request: Request,
+    caller: Reader,
     services: ServicesOf,
     project_id: ProjectFilter = None,
     kind: NameFilter = None,
@@ -46,7 +55,7 @@ async def get_workflows(
     async with services.database.transaction() as session:
         page = await list_workflows(
             session,
-            project_id=project_id,
+            project_id=caller.among(project_id),
             kind=kind,
             is_active=is_active,
             archived=archived,
@@ -60,31 +69,43 @@ async def get_workflows(
     "/",
     status_code=201,
     response_model_exclude_unset=True,
-    responses=documented(401, 409, 413, 422, 503),
+    responses={201: {"headers": ETAG}, **keyed(404, 409, 413, 422)},
     openapi_extra=json_body(schema_of(WorkflowBody)),
 )
-async def create_workflow(request: Request, services: ServicesOf) -> WorkflowDetailOut:
+async def create_workflow(
+    request: Request, response: Response, caller: Manager, services: ServicesOf
+) -> WorkflowDetailOut:
     """Create a workflow with its steps and triggers. The `secret` of each WEBHOOK is shown in this answer only."""
-    draft = await read_json(request, lambda raw: parse_workflow(raw, services.settings))
+    draft = await read_json(request, lambda raw: parse_workflow(whole(raw, None), services.settings))
+    caller.place(draft.identity.get("project_id"))
     async with services.database.transaction() as session:
         written = await write.create_workflow(session, draft, services.settings)
-    return workflow_out(written.workflow, written.secrets)
+        answer = workflow_out(written.workflow, written.secrets)
+        await _note(session, caller, "create", None, answer)
+    return tagged(response, answer)
 
 
-@router.get("/{id}/", response_model_exclude_unset=True, responses=documented(401, 404, 422, 503))
-async def get_workflow(id: UUID, services: ServicesOf) -> WorkflowDetailOut:
+@router.get("/{id}/", response_model_exclude_unset=True, responses={200: {"headers": ETAG}, **keyed(404, 422)})
+async def get_workflow(id: UUID, response: Response, caller: Reader, services: ServicesOf) -> WorkflowDetailOut:
     """One workflow with its steps and triggers."""
     async with services.database.transaction() as session:
-        return workflow_out(await find_workflow(session, id))
+        await caller.require(session, Workflow, id)
+        return tagged(response, workflow_out(await find_workflow(session, id)))
 
 
-@router.get("/{id}/versions/", responses=documented(401, 404, 422, 503))
+@router.get("/{id}/versions/", responses=keyed(404, 422))
 async def get_versions(
-    id: UUID, request: Request, services: ServicesOf, cursor: CursorText = None, page_size: PageSize = 50
+    id: UUID,
+    request: Request,
+    caller: Reader,
+    services: ServicesOf,
+    cursor: CursorText = None,
+    page_size: PageSize = 50,
 ) -> Listing[VersionOut]:
     """What a workflow has been, newest first; each execution names the version that it runs on."""
     position = decode_cursor(cursor, int)
     async with services.database.transaction() as session:
+        await caller.require(session, Workflow, id)
         await write.keep_version(session, id)
         page = await list_versions(session, id, position, page_size)
     return listing(request, page, (version_out(one) for (one,) in page.rows))
@@ -93,61 +114,108 @@ async def get_versions(
 @router.put(
     "/{id}/",
     response_model_exclude_unset=True,
-    responses=documented(401, 404, 409, 413, 422, 503),
+    responses={200: {"headers": ETAG}, **keyed(404, 409, 412, 413, 422)},
     openapi_extra=json_body(schema_of(WorkflowBody)),
 )
-async def replace_workflow(id: UUID, request: Request, services: ServicesOf) -> WorkflowDetailOut:
+async def replace_workflow(
+    id: UUID, request: Request, response: Response, caller: Manager, services: ServicesOf, if_match: IfMatch = None
+) -> WorkflowDetailOut:
     """Put a whole workflow in place of this one. Steps keep their history by their `identifier`, triggers by their
     `id`; a system workflow keeps its triggers when none are given.
     """
-    draft = await read_json(request, lambda raw: parse_workflow(raw, services.settings))
-    return await _change(services, id, draft)
+    stored = await _stored(services, caller, id, request)
+    draft = await read_json(request, lambda raw: parse_workflow(whole(raw, stored), services.settings))
+    return tagged(response, await _change(services, caller, id, draft, if_match))
 
 
 @router.patch(
     "/{id}/",
     response_model_exclude_unset=True,
-    responses=documented(401, 404, 409, 413, 422, 503),
+    responses={200: {"headers": ETAG}, **keyed(404, 409, 412, 413, 422)},
     openapi_extra=json_body(schema_of(WorkflowPatch)),
 )
-async def change_workflow(id: UUID, request: Request, services: ServicesOf) -> WorkflowDetailOut:
+async def change_workflow(
+    id: UUID, request: Request, response: Response, caller: Manager, services: ServicesOf, if_match: IfMatch = None
+) -> WorkflowDetailOut:
     """Change what is given; `steps` and `triggers` are given whole."""
-    draft = await read_json(request, lambda raw: parse_workflow_patch(raw, services.settings))
-    return await _change(services, id, draft)
+    stored = await _stored(services, caller, id, request)
+    draft = await read_json(request, lambda raw: parse_workflow_patch(whole(raw, stored), services.settings))
+    return tagged(response, await _change(services, caller, id, draft, if_match))
 
 
-async def _change(services: Services, id: UUID, draft: WorkflowDraft) -> WorkflowDetailOut:
+async def _stored(services: Services, caller: Caller, id: UUID, request: Request) -> Workflow | None:
+    """The workflow as it is stored, if a request may mean values that answers do not show."""
+    if REDACTED.encode() not in await request.body():
+        return None
     async with services.database.transaction() as session:
+        await caller.require(session, Workflow, id)
+        return await find_workflow(session, id)
+
+
+async def _change(
+    services: Services, caller: Caller, id: UUID, draft: WorkflowDraft, if_match: str | None
+) -> WorkflowDetailOut:
+    async with services.database.transaction() as session:
+        before = await _locked(session, caller, id, if_match)
         written = await write.change_workflow(session, id, draft)
-    return workflow_out(written.workflow, written.secrets)
+        answer = workflow_out(written.workflow, written.secrets)
+        await _note(session, caller, "update", before, answer)
+    return answer
 
 
-@router.delete("/{id}/", status_code=204, responses=documented(401, 404, 409, 422, 503))
-async def delete_workflow(id: UUID, services: ServicesOf) -> None:
+async def _locked(session: AsyncSession, caller: Caller, id: UUID, if_match: str | None) -> WorkflowDetailOut:
+    """A workflow as it is, which nobody else changes until the transaction ends."""
+    await caller.require(session, Workflow, id)
+    shown = workflow_out(await lock_workflow(session, id))
+    require_match(if_match, shown)
+    return shown
+
+
+async def _note(
+    session: AsyncSession,
+    caller: Caller,
+    action: str,
+    before: WorkflowDetailOut | None,
+    after: WorkflowDetailOut | None,
+) -> None:
+    workflow = after or before
+    assert workflow is not None
+    was, now = (None if one is None else one.model_dump(mode="json", exclude_unset=True) for one in (before, after))
+    await note(session, caller, action, "workflow", workflow.id, workflow.project_id, was, now)
+
+
+@router.delete("/{id}/", status_code=204, responses=keyed(404, 409, 412, 422))
+async def delete_workflow(id: UUID, caller: Manager, services: ServicesOf, if_match: IfMatch = None) -> None:
     """Delete a workflow. One that has executions is archived: it runs no more, and its history stays readable."""
     async with services.database.transaction() as session:
+        before = await _locked(session, caller, id, if_match)
         await write.delete_workflow(session, id, services.settings)
+        await _note(session, caller, "delete", before, None)
 
 
 @router.post(
     "/{id}/execute/",
     status_code=202,
-    responses=documented(401, 404, 409, 413, 422, 429, 503),
-    openapi_extra=json_body(_EXECUTE_SCHEMA, required=False),
+    responses=keyed(404, 409, 413, 422),
+    openapi_extra=json_body(EXECUTE_SCHEMA, required=False),
 )
 async def execute_workflow(
-    id: UUID,
-    request: Request,
-    services: ServicesOf,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+    id: UUID, request: Request, caller: Executor, services: ServicesOf, once: OnceOf
 ) -> StartedOut:
     """Run a workflow now. The publish workflow's input is
-    `{"action": "promote" | "rollback", "version", "environment"}`; under one `Idempotency-Key` it runs once.
+    `{"action": "promote" | "rollback", "version", "environment"}`.
     """
     given = await read_json(request, parse_execute) if await request.body() else {}
+
+    async def execute() -> StartedOut:
+        started = await control.execute(session, id, services.settings, input=given)
+        project_id = await session.scalar(select(Workflow.project_id).where(Workflow.id == id))
+        await note(session, caller, "execute", "workflow", id, project_id, None, {"execution_id": str(started.id)})
+        return StartedOut.model_validate(started)
+
     async with services.database.transaction() as session:
-        started = await control.execute(session, id, services.settings, input=given, idempotency_key=idempotency_key)
-    return StartedOut.model_validate(started)
+        await caller.require(session, Workflow, id)
+        return await once(session, caller, StartedOut, execute)
 
 
 def parse_execute(raw: object) -> dict[str, Any]:

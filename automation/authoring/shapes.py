@@ -46,7 +46,7 @@ class Body(BaseModel):
 class StepBody(Body):
     """A step of a workflow. Without `order` it is the position, without `identifier` its type's name."""
 
-    answered = frozenset({"id"})
+    answered = frozenset({"id", "workflow_id"})
 
     identifier: Identifier = ""
     step_type: str = Field(min_length=1, max_length=50)
@@ -55,6 +55,12 @@ class StepBody(Body):
     config: Json = Field(default_factory=dict)
     conditions: Json = Field(default_factory=dict)
     is_required: bool = True
+
+
+class StepPatch(StepBody):
+    """What is to change of a step; what is left out stays."""
+
+    step_type: str = Field("", min_length=1, max_length=50)
 
 
 class TriggerBody(Body):

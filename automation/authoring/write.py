@@ -34,6 +34,7 @@ from automation.engine.definitions import snapshots
 from automation.errors import ConflictError, NotFoundError, RefusedError
 from automation.intake.projects import ensure_project
 from automation.models import Execution, Status, Trigger, Workflow, WorkflowStep, utc_now
+from automation.models.project_queries import refuse_deleted
 from automation.settings import Settings
 
 _WAITING = (Status.PENDING, Status.RETRYING, Status.WAITING)
@@ -63,6 +64,7 @@ async def create_workflow(session: AsyncSession, draft: WorkflowDraft, settings:
 
     Raises:
         RefusedError: its kind is not one that people make, or its config is wrong.
+        ConflictError: its project is being deleted.
     """
     if draft.identity.get("kind") not in (None, CUSTOM):
         raise RefusedError(f"kind: what is made here is of kind {CUSTOM}; leave it out", "kind")
@@ -70,6 +72,7 @@ async def create_workflow(session: AsyncSession, draft: WorkflowDraft, settings:
     project_id = draft.identity.get("project_id")
     if project_id is not None:
         await ensure_project(session, project_id, settings)
+        await refuse_deleted(session, project_id)
     steps = [_step(one, None) for one in draft.steps or ()]
     workflow = Workflow(id=uuid4(), project_id=project_id, kind=CUSTOM, steps=steps, triggers=[], **draft.columns)
     session.add(workflow)
@@ -135,7 +138,7 @@ async def delete_workflow(session: AsyncSession, workflow_id: UUID, settings: Se
             delete(Workflow).where(Workflow.id == workflow_id).execution_options(synchronize_session=False)
         )
     else:
-        await _archive(session, workflow, settings)
+        await archive(session, workflow, settings)
     await tell(session, workflow_id)
 
 
@@ -160,7 +163,7 @@ async def replace_trigger(session: AsyncSession, trigger_id: UUID, body: Trigger
         ConflictError: its workflow is archived, or cannot do without it as it is.
         RefusedError: it brings a secret.
     """
-    return await _replace(session, await _lock_owner(session, trigger_id), trigger_id, body)
+    return await _replace(session, await lock_owner(session, trigger_id), trigger_id, body)
 
 
 async def change_trigger(
@@ -172,7 +175,7 @@ async def change_trigger(
         NotFoundError, ConflictError: as `replace_trigger`.
         RefusedError: the whole would break a rule then.
     """
-    workflow = await _lock_owner(session, trigger_id)
+    workflow = await lock_owner(session, trigger_id)
     body = body_of(_find(workflow, trigger_id)).model_copy(update=dict(changes))
     if changes.keys() - {"is_active"}:  # what cannot be right any more can still be switched off
         await asyncio.to_thread(check_trigger, body, settings)
@@ -185,7 +188,7 @@ async def delete_trigger(session: AsyncSession, trigger_id: UUID) -> None:
     Raises:
         NotFoundError, ConflictError: as `replace_trigger`.
     """
-    workflow = await _lock_owner(session, trigger_id)
+    workflow = await lock_owner(session, trigger_id)
     await _set(session, workflow, [body_of(one) for one in workflow.triggers if one.id != trigger_id])
 
 
@@ -197,7 +200,7 @@ async def _replace(session: AsyncSession, workflow: Workflow, trigger_id: UUID, 
     return _written(await _set(session, workflow, wanted), _find(workflow, trigger_id))
 
 
-async def _lock_owner(session: AsyncSession, trigger_id: UUID) -> Workflow:
+async def lock_owner(session: AsyncSession, trigger_id: UUID) -> Workflow:
     workflow_id = await session.scalar(select(Trigger.workflow_id).where(Trigger.id == trigger_id))
     workflow = await lock(session, workflow_id) if workflow_id else None
     if workflow is None or all(one.id != trigger_id for one in workflow.triggers):  # deleted while we waited
@@ -252,7 +255,8 @@ async def _may_vanish(session: AsyncSession, workflow_id: UUID) -> bool:
     return not await session.scalar(has_executions)  # one may have come before the lock
 
 
-async def _archive(session: AsyncSession, workflow: Workflow, settings: Settings) -> None:
+async def archive(session: AsyncSession, workflow: Workflow, settings: Settings) -> None:
+    """Keep a locked workflow for its history alone: what waits of it is called off, what runs is left to end."""
     await switch_off(session, workflow)
     waiting = (
         select(Execution.id)

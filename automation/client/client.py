@@ -33,7 +33,7 @@ class Client:
 
     def __init__(self, url: str, key: str, *, tries: int = TRIES, timeout: float = TIMEOUT) -> None:
         self._tries = tries
-        self._http = httpx.Client(**_arguments(url, key, timeout))
+        self._http = httpx.Client(**http_arguments(url, key, timeout))
 
     def send(self, events: Iterable[Mapping[str, Any] | Encoded]) -> list[EventResult]:
         """Send any number of events, in lists that the API takes; each list is taken in whole or not at all.
@@ -87,7 +87,7 @@ class AsyncClient:
 
     def __init__(self, url: str, key: str, *, tries: int = TRIES, timeout: float = TIMEOUT) -> None:
         self._tries = tries
-        self._http = httpx.AsyncClient(**_arguments(url, key, timeout))
+        self._http = httpx.AsyncClient(**http_arguments(url, key, timeout))
 
     async def send(self, events: Iterable[Mapping[str, Any] | Encoded]) -> list[EventResult]:
         """As `Client.send`."""
@@ -120,8 +120,12 @@ class AsyncClient:
         await self.aclose()
 
 
-def _arguments(url: str, key: str, timeout: float) -> dict[str, Any]:
-    """What httpx needs to know to talk to the installation."""
+def http_arguments(url: str, key: str, timeout: float) -> dict[str, Any]:
+    """What httpx needs to know to talk to the installation.
+
+    Raises:
+        ValueError: the address or the key cannot be one.
+    """
     address = httpx.URL(url)
     if address.scheme not in ("http", "https") or not address.host:
         raise ValueError(f"The address of Automation is http(s)://host:port, not {url!r}.")

@@ -1,5 +1,7 @@
 """Taking executions for a flow run: the compare-and-set that makes a double start harmless."""
 
+import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,7 +15,7 @@ from sqlalchemy.orm import aliased
 
 from automation.catalog import definitions
 from automation.engine.checkpoints import restore
-from automation.engine.definitions import definitions_of
+from automation.engine.definitions import alone, definitions_of
 from automation.engine.plan import Item
 from automation.errors import UnknownError, codes
 from automation.intake import waits
@@ -120,6 +122,7 @@ async def own_row(session: AsyncSession, run: RunIdentity, settings: Settings) -
     row.prefect_id = run.prefect_id
     row.claimed_at = now
     row.lease_until = now + timedelta(seconds=settings.lease_seconds)
+    row.process = f"{socket.gethostname()}:{os.getpid()}"
     row.ended_at = None
     row.accepts = True
     row.lost_code = ""
@@ -215,6 +218,7 @@ CLAIMED = (
     Execution.parent_id,
     Execution.depth,
     Execution.generation,
+    Execution.only_step,
     Execution.ending,
     Execution.error_code,
     Execution.error_message,
@@ -230,7 +234,7 @@ async def load_items(session: AsyncSession, executions: Sequence[Row[Any] | Exec
     projects = await _projects(session, {one.project_id for one in executions if one.project_id})
     items = []
     for one, version in zip(executions, versions, strict=True):
-        workflow = workflows[version]
+        workflow = alone(workflows[version], one.only_step) if one.only_step else workflows[version]
         items.append(
             Item(
                 execution_id=one.id,

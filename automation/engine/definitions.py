@@ -6,7 +6,7 @@ version once; the first to do so stores it in `workflow_versions`, where it stay
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -114,6 +114,15 @@ def define(version: int, snapshot: Json) -> Definition:
         return Definition(version, snapshot["name"], Plan(()), error=error)
     except RefusedError as error:
         return Definition(version, snapshot["name"], Plan(()), error=ValidationError(str(error)))
+
+
+def alone(definition: Definition, identifier: str) -> Definition:
+    """A definition of nothing but one step, which waits for no other and whose failure is the execution's."""
+    steps = [step for step in definition.plan.steps if step.identifier == identifier]
+    if not steps:
+        error = definition.error or ValidationError(f"The workflow has no step {identifier!r} any more.")
+        return replace(definition, plan=Plan(()), error=error)
+    return replace(definition, plan=Plan((replace(steps[0], after=frozenset(), is_required=True),)))
 
 
 def _planned(step: Json, orders: dict[str, Any]) -> PlannedStep:

@@ -56,13 +56,20 @@ async def accept(
         One answer for each event, in their order.
     """
     async with database.transaction() as session:
-        first = {event.id: event for event in reversed(events)}  # the first of equal ids counts
-        fresh = await _store(session, list(first.values()), source)
-        new = [event for event in first.values() if event.id in fresh]
-        new.sort(key=lambda event: event.occurred_at)
-        await ensure_projects(session, new, settings)
-        accepted = await _trigger(session, new, settings)
-        known = await _known_executions(session, [id_ for id_ in first if id_ not in fresh])
+        return await accept_in(session, events, source=source, settings=settings)
+
+
+async def accept_in(
+    session: AsyncSession, events: Sequence[IncomingEvent], *, source: str, settings: Settings
+) -> list[Accepted]:
+    """The same in a transaction of the caller's, who tells Prefect once it is committed."""
+    first = {event.id: event for event in reversed(events)}  # the first of equal ids counts
+    fresh = await _store(session, list(first.values()), source)
+    new = [event for event in first.values() if event.id in fresh]
+    new.sort(key=lambda event: event.occurred_at)
+    await ensure_projects(session, new, settings)
+    accepted = await _trigger(session, new, settings)
+    known = await _known_executions(session, [id_ for id_ in first if id_ not in fresh])
     return [
         accepted[event.id]
         if first[event.id] is event and event.id in fresh

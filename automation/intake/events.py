@@ -156,13 +156,14 @@ def storable(value: Any, path: str) -> None:
         encoded = orjson.dumps(value)  # refuses half surrogates and whole numbers beyond 64 bits
     except TypeError:
         encoded = b"\\u0000"
-    if b"\\u0000" in encoded or not _is_shallow(value):
+    if b"\\u0000" in encoded or not is_shallow(value, _MAX_DEPTH):
         _find_fault(value, path, 1)  # exact, and slower
 
 
-def _is_shallow(value: Any) -> bool:
-    level = [value]
-    for _ in range(_MAX_DEPTH):
+def is_shallow(value: Any, levels: int) -> bool:
+    """Whether objects and lists lie at most so many levels within each other."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
         level = [
             inner
             for one in level

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation import conditions
@@ -14,7 +14,7 @@ from automation.intake.create import create_executions
 from automation.intake.decide import Match, Outcome, decide, find_key, wanted_of
 from automation.intake.events import PastEvent, root_of, version_of
 from automation.intake.matching import Candidate, Concerned, by_ids
-from automation.models import Event, Execution, Json, Timer, Trigger, Workflow
+from automation.models import Event, Json, Timer, Trigger, Workflow
 from automation.models.event_queries import events_between, timers_of, triggers_of
 from automation.settings import Settings
 from automation.triggers.types import BY_PATTERN, STUDIO, hears
@@ -188,15 +188,11 @@ async def replay(
     settings: Settings,
     *,
     dry_run: bool,
-    idempotency_key: str | None = None,
 ) -> list[Replayed]:
     """Fire a trigger on the past events that it hears, as if they came now.
 
     Its conditions decide; what limits a flow of events (debounce, throttle, dedupe) does not, and `changed`
     holds. Executions of one key run one after the other.
-
-    Args:
-        idempotency_key: a second replay under the same key makes no second executions.
 
     Raises:
         NotFoundError: there is no such trigger.
@@ -205,23 +201,19 @@ async def replay(
     candidate = await _candidate(session, trigger_id)
     if not candidate.is_active:
         raise ConflictError(f"Trigger {trigger_id} or its workflow is switched off; set is_active first.")
-    batch = f"replay:{idempotency_key or uuid4()}"
-    # two replays under one key take turns, so that the second finds the first one's work
-    await session.execute(select(func.pg_advisory_xact_lock(uuid5(trigger_id, batch).int >> 65)))
     told: list[Replayed] = []
     wanted = []
     scope = candidate.scope or None
     for row in await events_between(session, scope, since, until, _heard_by(candidate), REPLAYED):
         event = past(row)
-        match = Match(candidate, event, execution_id=uuid5(trigger_id, f"{batch}:{event.id}"), by_name=True)
+        match = Match(candidate, event, execution_id=uuid4(), by_name=True)
         if reason := _why_not(match):
             told.append(Replayed(event.id, fires=False, reason=reason))
             continue
         told.append(Replayed(event.id, fires=True, reason="", execution_id=None if dry_run else match.execution_id))
         wanted.append(wanted_of(match))
     if not dry_run:
-        known = await _existing(session, [one.id for one in wanted])
-        await create_executions(session, [one for one in wanted if one.id not in known], settings)
+        await create_executions(session, wanted, settings)
     return told
 
 
@@ -242,10 +234,6 @@ def _heard_by(candidate: Candidate) -> ColumnElement[bool]:
     if name.endswith(".*"):
         return and_(of_all, Event.type.startswith(name.removesuffix("*"), autoescape=True))
     return and_(of_all, Event.type == name)
-
-
-async def _existing(session: AsyncSession, ids: list[UUID]) -> set[UUID]:
-    return set((await session.scalars(select(Execution.id).where(Execution.id.in_(ids)))).all())
 
 
 async def _candidate(session: AsyncSession, trigger_id: UUID) -> Candidate:

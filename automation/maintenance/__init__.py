@@ -2,13 +2,21 @@
 
 from automation.maintenance.database import DATABASE_BLOCK, optimize, save_database_block
 from automation.maintenance.files import delete_page_backups, delete_temporary
-from automation.maintenance.retention import delete_events, delete_prefect_runs, delete_rows
+from automation.maintenance.retention import (
+    delete_events,
+    delete_in_batches,
+    delete_prefect_runs,
+    delete_project_runs,
+    delete_rows,
+)
 
 __all__ = [
     "DATABASE_BLOCK",
     "delete_events",
+    "delete_in_batches",
     "delete_page_backups",
     "delete_prefect_runs",
+    "delete_project_runs",
     "delete_rows",
     "delete_temporary",
     "optimize",

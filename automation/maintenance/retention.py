@@ -6,6 +6,7 @@ than one batch. Prefect's own events go by its vacuum, which `automation up` set
 
 from datetime import datetime, timedelta
 from typing import Any, cast
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
@@ -15,6 +16,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterParentTaskRunId,
     FlowRunFilterState,
     FlowRunFilterStateType,
+    FlowRunFilterTags,
     WorkPoolFilter,
     WorkPoolFilterName,
 )
@@ -34,11 +36,13 @@ from automation.models import (
     Execution,
     ExecutionLog,
     FlowRun,
+    IdempotencyKey,
     Owed,
     Timer,
     TriggerState,
     utc_now,
 )
+from automation.models.access import IDEMPOTENCY
 from automation.settings import WORK_POOL
 
 BATCH = 1000
@@ -68,40 +72,48 @@ async def delete_rows(database: Database, before: datetime) -> dict[str, int]:
         & ~exists().where(ExecutionLog.flow_run_id == FlowRun.id, ExecutionLog.execution_id.is_not(None))
     )
     return {
-        "executions": await _delete(database, Execution, old_execution, Execution.created_at),
-        "flow_runs": await _delete(database, FlowRun, old_flow_run, FlowRun.ended_at),
+        "executions": await delete_in_batches(database, Execution, old_execution, Execution.created_at),
+        "flow_runs": await delete_in_batches(database, FlowRun, old_flow_run, FlowRun.ended_at),
         # ids rise with time, and created_at alone has no index
-        "activities": await _delete(database, Activity, Activity.created_at < before, Activity.id),
-        "deliveries": await _delete(
+        "activities": await delete_in_batches(database, Activity, Activity.created_at < before, Activity.id),
+        "deliveries": await delete_in_batches(
             database, Delivery, (Delivery.created_at < before) & (Delivery.status != "PENDING"), Delivery.created_at
         ),
-        "outbox": await _delete(database, Owed, (Owed.created_at < before) & (Owed.status != "OWED"), Owed.created_at),
-        "alerts": await _delete(database, Alert, Alert.created_at < before, Alert.created_at),
+        "outbox": await delete_in_batches(
+            database, Owed, (Owed.created_at < before) & (Owed.status != "OWED"), Owed.created_at
+        ),
+        "alerts": await delete_in_batches(database, Alert, Alert.created_at < before, Alert.created_at),
     }
 
 
 async def delete_events(database: Database, before: datetime) -> dict[str, int]:
-    """Delete events older than `before`, and what triggers remember of them: ended timers, dedupe keys, states.
+    """Delete events older than `before`, and what triggers remember of them: ended timers, dedupe keys, states; and
+    what is no longer answered again under an `Idempotency-Key`.
 
     Returns:
         Rows deleted, by table.
     """
     ended = (Timer.status != "WAITING") & (Timer.ended_at < before)
+    answered = IdempotencyKey.created_at < utc_now() - IDEMPOTENCY
     forgotten = TriggerState.updated_at < min(before, utc_now() - _LONGEST_WINDOW)
     return {
-        "events": await _delete(database, Event, Event.received_at < before, Event.received_at),
-        "timers": await _delete(database, Timer, ended, Timer.ended_at),
-        "dedupe_keys": await _delete(database, DedupeKey, DedupeKey.created_at < before, DedupeKey.created_at),
-        "trigger_states": await _delete(database, TriggerState, forgotten, TriggerState.updated_at),
+        "events": await delete_in_batches(database, Event, Event.received_at < before, Event.received_at),
+        "timers": await delete_in_batches(database, Timer, ended, Timer.ended_at),
+        "dedupe_keys": await delete_in_batches(
+            database, DedupeKey, DedupeKey.created_at < before, DedupeKey.created_at
+        ),
+        "trigger_states": await delete_in_batches(database, TriggerState, forgotten, TriggerState.updated_at),
+        "idempotency_keys": await delete_in_batches(database, IdempotencyKey, answered, IdempotencyKey.created_at),
     }
 
 
-async def _delete(
-    database: Database, model: type[Base], old: ColumnElement[bool], order: InstrumentedAttribute[Any]
+async def delete_in_batches(
+    database: Database, model: type[Base], chosen: ColumnElement[bool], order: InstrumentedAttribute[Any]
 ) -> int:
+    """Delete the chosen rows, each batch in a transaction of its own; how many there were."""
     key = inspect(model).primary_key
     # a CTE with a lock is computed once; as a plain sub-select the planner may repeat it and pass the limit
-    batch = select(*key).where(old).order_by(order).limit(BATCH).with_for_update(of=model, skip_locked=True).cte()
+    batch = select(*key).where(chosen).order_by(order).limit(BATCH).with_for_update(of=model, skip_locked=True).cte()
     statement = delete(model).where(tuple_(*key).in_(select(*batch.c))).execution_options(synchronize_session=False)
     total = 0
     while True:
@@ -129,19 +141,41 @@ async def delete_prefect_runs(before: datetime, work_pool: str = WORK_POOL) -> i
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=sorted(TERMINAL_STATES))),
         parent_task_run_id=FlowRunFilterParentTaskRunId(is_null_=True),
     )
+    return len(await _delete_runs(ended, work_pool))
+
+
+async def delete_project_runs(project_id: str, work_pool: str = WORK_POOL) -> list[UUID]:
+    """Delete all flow runs that carried executions of a project, and have ended, from Prefect, with their logs.
+
+    Batch runs, which carry executions of many projects, stay until they are too old.
+
+    Returns:
+        Prefect's ids of the runs.
+
+    Raises:
+        httpx.HTTPError: as `delete_prefect_runs`.
+    """
+    ended = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=[f"project:{project_id}"]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=sorted(TERMINAL_STATES))),
+    )
+    return await _delete_runs(ended, work_pool)
+
+
+async def _delete_runs(chosen: FlowRunFilter, work_pool: str) -> list[UUID]:
     ours = WorkPoolFilter(name=WorkPoolFilterName(any_=[work_pool]))
-    total = 0
+    gone: list[UUID] = []
     async with get_client() as client:
-        while runs := await client.read_flow_runs(flow_run_filter=ended, work_pool_filter=ours, limit=PREFECT_BATCH):
+        while runs := await client.read_flow_runs(flow_run_filter=chosen, work_pool_filter=ours, limit=PREFECT_BATCH):
             # the state once more, since a run may have been started again in between
-            these = ended.model_copy(update={"id": FlowRunFilterId(any_=[run.id for run in runs])})
+            these = chosen.model_copy(update={"id": FlowRunFilterId(any_=[run.id for run in runs])})
             answer = await client.request(
                 "POST",
                 "/flow_runs/bulk_delete",  # type: ignore[arg-type]  # the client's list of routes lacks it
                 json={"flow_runs": these.model_dump(mode="json", exclude_unset=True), "limit": PREFECT_BATCH},
             )
-            deleted = len(answer.json()["deleted"])
-            total += deleted
+            deleted = [UUID(id_) for id_ in answer.json()["deleted"]]
+            gone += deleted
             if not deleted:
                 break
-    return total
+    return gone

@@ -1,10 +1,11 @@
 """The tables of Automation, one module a noun, with the queries of that noun beside it."""
 
+from automation.models.access import ApiKey, AuditEntry, IdempotencyKey
 from automation.models.base import Base, Json, utc_now
 from automation.models.event import Event
 from automation.models.execution import FINAL, OPEN, Execution, ExecutionLog, Status, StepExecution
 from automation.models.flow_run import FlowRun, MirrorCursor
-from automation.models.project import Project
+from automation.models.project import Project, ProjectDeletion
 from automation.models.records import Activity, Alert, Integration
 from automation.models.recovery import (
     DeadLetter,
@@ -23,6 +24,8 @@ __all__ = [
     "OPEN",
     "Activity",
     "Alert",
+    "ApiKey",
+    "AuditEntry",
     "Base",
     "DeadLetter",
     "DedupeKey",
@@ -32,11 +35,13 @@ __all__ = [
     "ExecutionAttempt",
     "ExecutionLog",
     "FlowRun",
+    "IdempotencyKey",
     "Integration",
     "Json",
     "MirrorCursor",
     "Owed",
     "Project",
+    "ProjectDeletion",
     "Status",
     "StepAttempt",
     "StepExecution",

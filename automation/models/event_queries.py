@@ -42,8 +42,13 @@ async def find_event(session: AsyncSession, event_id: str) -> Event:
     """
     event = await session.get(Event, event_id) if event_id.isprintable() else None
     if event is None:
-        raise NotFoundError(f"Event {event_id!r} does not exist, or is older than events are kept.")
+        raise NotFoundError(missing_event(event_id))
     return event
+
+
+def missing_event(event_id: str) -> str:
+    """What is said of an event that is not there."""
+    return f"Event {event_id!r} does not exist, or is older than events are kept."
 
 
 async def events_between(

@@ -154,6 +154,8 @@ class Execution(WithId, Base):
     """The execution whose step `parent_step` started this one."""
     parent_step: Mapped[str] = mapped_column(String(100), server_default="", default="")
     depth: Mapped[int] = mapped_column(server_default="0", default=0)
+    only_step: Mapped[str] = mapped_column(String(100), server_default="", default="")
+    """The identifier of the one step that it runs of its workflow; empty: all of them."""
 
 
 class StepExecution(Base):

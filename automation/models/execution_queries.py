@@ -155,6 +155,12 @@ async def find_execution(session: AsyncSession, execution_id: UUID) -> Execution
 
 
 async def _planned(session: AsyncSession, execution: Execution) -> Sequence[Json]:
+    """The steps that it runs."""
+    steps = await _steps_of_version(session, execution)
+    return [one for one in steps if execution.only_step in ("", one["identifier"])]
+
+
+async def _steps_of_version(session: AsyncSession, execution: Execution) -> Sequence[Json]:
     """The steps of its version; of one that has not begun, those of its workflow as it is now."""
     if execution.status == Status.COMPLETED:
         return []
@@ -339,3 +345,40 @@ async def count_unsuccessful(session: AsyncSession, wanted: Unsuccessful) -> int
     """How many there are; ix_workflow_executions_unsuccessful."""
     query = select(func.count()).select_from(Execution).join(Workflow, Workflow.id == Execution.workflow_id)
     return await session.scalar(query.where(*wanted.clauses())) or 0
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Which executions that wait are meant; what is None does not narrow.
+
+    Attributes:
+        status: PENDING, RETRYING or WAITING.
+    """
+
+    status: str
+    project_id: str | None = None
+    workflow_id: UUID | None = None
+    kind: str | None = None
+
+    def clauses(self) -> list[ColumnElement[bool]]:
+        """Those that are not being undone, which ends by itself."""
+        given = {"project_id": self.project_id, "workflow_id": self.workflow_id, "kind": self.kind}
+        narrowed = [getattr(Execution, name) == value for name, value in given.items() if value is not None]
+        return [_has_status(self.status), Execution.ending == "", *narrowed]
+
+
+async def lock_queued(session: AsyncSession, wanted: Queued, most: int) -> Sequence[Execution]:
+    """The oldest of them that nobody else is changing; ix_workflow_executions_open."""
+    query = (
+        select(Execution)
+        .where(*wanted.clauses())
+        .order_by(Execution.created_at, Execution.id)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    return (await session.scalars(query)).all()
+
+
+async def count_queued(session: AsyncSession, wanted: Queued) -> int:
+    """How many there are; ix_workflow_executions_open."""
+    return await session.scalar(select(func.count()).select_from(Execution).where(*wanted.clauses())) or 0

@@ -40,6 +40,8 @@ class FlowRun(WithId, Base):
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     claimed_at: Mapped[datetime | None]
     lease_until: Mapped[datetime | None]
+    process: Mapped[str] = mapped_column(String(300), server_default="", default="")
+    """`host:pid` of the process that claimed it last; empty before."""
     ended_at: Mapped[datetime | None]
     lost_code: Mapped[str] = mapped_column(String(50), server_default="", default="")
     """Why its worker killed it, as an error code; empty when it was lost otherwise."""

@@ -34,10 +34,12 @@ class Alert(WithId, Base):
     """Something that an operator should know, from when it was seen until it is over.
 
     The administrators are told of a CRITICAL one; `notified_at` says when that was, be it in one message with others.
+    That somebody has acknowledged it says who looks after it; it does not end it.
     """
 
     __tablename__ = "alerts"
     __table_args__ = (
+        Index("ix_alerts_created_at_id", "created_at", "id"),
         Index("ix_alerts_project_id_created_at", "project_id", "created_at"),
         Index("ix_alerts_rule_notified_at", "rule", "notified_at"),
         Index(
@@ -56,13 +58,21 @@ class Alert(WithId, Base):
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     resolved_at: Mapped[datetime | None]
     notified_at: Mapped[datetime | None]
+    acknowledged_at: Mapped[datetime | None]
+    acknowledged_by: Mapped[str] = mapped_column(String(200), server_default="", default="")
+    comment: Mapped[str] = mapped_column(server_default="", default="")
 
 
 class Integration(WithId, WithTimes, Base):
     """A system outside that steps may call. Its credentials live in a Prefect block, never here."""
 
     __tablename__ = "integrations"
-    __table_args__ = (Index("ix_integrations_project_id", "project_id"),)
+    __table_args__ = (
+        Index("ix_integrations_project_id", "project_id"),
+        Index("ix_integrations_created_at_id", "created_at", "id"),
+        # one of each name in a project, and among those of the platform
+        Index("uq_integrations_name", text("coalesce(project_id, '')"), "name", unique=True),
+    )
 
     name: Mapped[str] = mapped_column(String(200))
     type: Mapped[str] = mapped_column(String(50))

@@ -18,7 +18,10 @@ class Workflow(WithId, WithTimes, Base):
     """A chain of steps; `kind` names the flow that runs it, which is also its deployment and its queue."""
 
     __tablename__ = "workflows"
-    __table_args__ = (Index("ix_workflows_project_id_kind", "project_id", "kind"),)
+    __table_args__ = (
+        Index("ix_workflows_project_id_kind", "project_id", "kind"),
+        Index("ix_workflows_created_at_id", "created_at", "id"),
+    )
 
     name: Mapped[str] = mapped_column(String(200))
     description: Mapped[str] = mapped_column(default="")

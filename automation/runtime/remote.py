@@ -147,6 +147,16 @@ async def switch_back(
     return Switched(_of(answer, "live", str, None), _of(answer, "previous", str, None))
 
 
+async def delete_project(settings: Settings, project_id: str) -> None:
+    """Have everything removed that Runtime keeps of a project; there may be nothing.
+
+    Raises:
+        NetworkError: Runtime is away.
+        ValidationError: Runtime refused.
+    """
+    await call(settings, "DELETE", _project(settings, project_id), key=f"delete:{project_id}")
+
+
 def _project(settings: Settings, project_id: str, *rest: str) -> str:
     assert settings.runtime_url is not None  # whoever calls has looked
     return settings.runtime_url + path("projects", project_id, *rest)

@@ -84,7 +84,7 @@ def test_one_installation_from_start_to_end(env: dict[str, str], up: subprocess.
     assert str(home / "api.key") in (tmp_path / "said").read_text()
 
     second = _run(env, "up")
-    assert second.returncode == 1
+    assert second.returncode == 4
     assert f"process {up.pid}" in second.stderr
     assert env["AUTOMATION_API_PORT"] in second.stderr
 
@@ -162,5 +162,5 @@ def test_a_wrong_setting_is_named_and_exits_2(env: dict[str, str], variable: str
 
 def test_commands_that_need_the_database_say_what_to_start(env: dict[str, str]) -> None:
     done = _run(env, "db", "upgrade")
-    assert done.returncode == 1
+    assert done.returncode == 5
     assert "start it with `automation up`" in done.stderr

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from automation.runtime import releases, store
+from automation.runtime.files import remove_folder
 from automation.runtime.health import check_release
 from tests.integration.neighbours import Answer, Neighbour, Request
 
@@ -37,6 +38,9 @@ class Runtime(Neighbour):
             case "GET", "releases":
                 known = releases.overview(self.root, project)
                 return 200, {"releases": known.versions, "environments": known.environments}
+            case ("DELETE",):
+                remove_folder(self.root / project)
+                return 200, {}
             case "POST", "environments", name:
                 return self._switch(project, name, request.json)
         return 404, {}

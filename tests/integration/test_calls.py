@@ -1,6 +1,5 @@
 """A call of a workflow goes through its API_CALL trigger, like an event through any other."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -15,9 +14,9 @@ from tests.integration.rows import every
 from tests.integration.triggering import SETTINGS, runs, trigger
 
 
-async def call(database: Database, of: Trigger, *, key: str | None = None, **input: Any) -> Started:
+async def call(database: Database, of: Trigger, **input: Any) -> Started:
     async with database.transaction() as session:
-        return await control.execute(session, of.workflow_id, SETTINGS, input=input, idempotency_key=key)
+        return await control.execute(session, of.workflow_id, SETTINGS, input=input)
 
 
 async def api_call(database: Database, **config: Any) -> Trigger:
@@ -87,19 +86,6 @@ async def test_a_call_beside_an_open_execution_is_refused_or_replaces_it(databas
     await call(database, replacing)
 
     assert [one.status for one in await runs(database, replacing)] == ["CANCELLED", "PENDING"]
-
-
-async def test_the_same_idempotency_key_is_answered_with_the_same_execution_whatever_the_limits(
-    database: Database,
-) -> None:
-    made = await api_call(database, throttle={"limit": 1, "per_seconds": 60}, concurrency="drop", dedupe_key="data.n")
-
-    answers = await asyncio.gather(*(call(database, made, key="k", n=1) for _ in range(10)))
-
-    assert len({one.id for one in answers}) == 1
-    assert len(await runs(database, made)) == 1
-    with pytest.raises(ConflictError, match="had the same dedupe_key"):
-        await call(database, made, key="other", n=1)
 
 
 async def test_a_trigger_that_is_switched_off_takes_no_calls_and_an_active_one_beside_it_does(

@@ -179,3 +179,40 @@ def test_the_exports_leave_the_users_own_password_alone(monkeypatch: pytest.Monk
 def test_a_command_that_needs_the_database_says_what_to_start() -> None:
     with pytest.raises(UnavailableError, match="start it with `automation up`"):
         require_database(prepare(Settings()))
+
+
+# --- Prefect's own door ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "2001:db8::1", "prefect.example", ""])
+def test_prefect_is_not_bound_elsewhere_than_on_loopback_without_a_password(host: str) -> None:
+    with pytest.raises(SettingError, match=r"AUTOMATION_PREFECT_HOST=.*PREFECT_SERVER_API_AUTH_STRING"):
+        prepare(Settings(prefect_host=host))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_on_loopback_prefect_needs_none(host: str) -> None:
+    assert environment(prepare(Settings(prefect_host=host)))["PREFECT_SERVER_API_HOST"] == host
+
+
+def test_with_a_password_it_may_and_our_own_processes_say_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "admin:hidden")
+
+    installation = prepare(Settings(prefect_host="0.0.0.0"))
+
+    env = environment(installation)
+    assert env["PREFECT_API_AUTH_STRING"] == env["PREFECT_SERVER_API_AUTH_STRING"] == "admin:hidden"
+    assert env["PREFECT_SERVER_API_HOST"] == "0.0.0.0"
+    assert installation.prefect_api_url == "http://127.0.0.1:4200/api"
+    lines = exports(installation)
+    assert "hidden" not in lines
+    said = subprocess.run(
+        ["sh", "-c", f'{lines}\nprintf %s "$PREFECT_API_AUTH_STRING"'], check=True, capture_output=True, text=True
+    )
+    assert said.stdout == "admin:hidden"
+
+
+def test_a_prefect_that_runs_elsewhere_is_bound_by_whoever_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "https://prefect.example/api")
+
+    assert prepare(Settings(prefect_host="0.0.0.0")).prefect_api_url == "https://prefect.example/api"

@@ -141,7 +141,7 @@ async def test_an_execution_is_shown_with_trigger_steps_and_flow_run(api: Api) -
         "event_type": "project.published",
         "data": {"project_id": "p1"},
     }
-    assert answer["flow_run"] == {"id": str(run.prefect_id), "state": "RUNNING"}
+    assert answer["flow_run"] == {"id": str(run.prefect_id), "state": "RUNNING", "process": ""}
     assert (answer["error_message"], answer["error_code"]) == ("COMPILE_PAGES: no pages", "VALIDATION_ERROR")
     assert answer["result"] == {"steps": {}}
     assert [one["identifier"] for one in answer["steps"]] == ["a", "b"]

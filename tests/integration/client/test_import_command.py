@@ -129,7 +129,7 @@ async def test_an_import_that_is_cut_short_says_where_and_how_to_go_on(door: Doo
 
     result = await import_("pages", [page(number) for number in range(600)], door.url)
 
-    assert result.returncode == 1
+    assert result.returncode == 5
     assert "does not accept the key" in result.stderr
     assert "Stopped at line 501; the lines before are in." in result.stderr
     assert len(door.taken) == 500
@@ -147,7 +147,7 @@ async def test_an_address_without_a_key_or_with_nonsense_is_a_wrong_setting(impo
 async def test_without_an_address_and_with_nothing_running_it_says_what_to_start(import_: Import) -> None:
     result = await import_("pages", [page(1)], None, AUTOMATION_DATABASE_URL="", PREFECT_API_URL="")
 
-    assert result.returncode == 1
+    assert result.returncode == 5
     assert "start it with `automation up`" in result.stderr
 
 

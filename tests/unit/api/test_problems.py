@@ -6,14 +6,18 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 
 from automation.api import problems
+from automation.api.limits import Limit
 from automation.api.middleware import RequestLog
 from automation.errors import (
     AutomationError,
     BadSignatureError,
     ConflictError,
+    ForbiddenError,
     NotFoundError,
     RefusedError,
+    ThrottledError,
     TooLargeError,
+    UnauthorizedError,
     UnavailableError,
 )
 
@@ -21,7 +25,7 @@ from automation.errors import (
 async def answer_to(error: Exception) -> Response:
     """What a route that raises `error` answers."""
     app = FastAPI()
-    problems.install(app)
+    problems.install(app, Limit(100))
     app.add_middleware(RequestLog)
 
     @app.get("/")
@@ -39,6 +43,9 @@ async def answer_to(error: Exception) -> Response:
         (ConflictError("not now"), 409, "/problems/conflict"),
         (RefusedError("wrong", "data.page"), 422, "/problems/refused"),
         (BadSignatureError("forged"), 401, "/problems/unauthorized"),
+        (UnauthorizedError("who?"), 401, "/problems/unauthorized"),
+        (ForbiddenError("not you"), 403, "/problems/forbidden"),
+        (ThrottledError("slowly", 1.5), 429, "/problems/too-many"),
         (TooLargeError("too much"), 413, "/problems/body-too-large"),
         (UnavailableError("gone"), 503, "/problems/unavailable"),
         (ConnectionRefusedError("gone"), 503, "/problems/unavailable"),
@@ -77,7 +84,7 @@ async def test_an_unexpected_error_is_a_500_that_shows_nothing_of_the_inside(
     assert answer.headers["content-type"] == "application/problem+json"
     assert "secret" not in answer.text
     assert answer.headers["x-request-id"] in answer.json()["detail"]
-    assert answer.headers["x-request-id"] in caplog.text
+    assert answer.headers["x-request-id"] == answer.json()["request_id"]
     assert "the secret" in caplog.text
     assert "\n2026-01-01 INFO a forged line" not in caplog.text
 

@@ -14,6 +14,8 @@ from uuid import UUID, uuid5
 
 import typer
 
+from automation.cli.remote import address
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -209,27 +211,21 @@ def _size(file: BinaryIO) -> int | None:
 
 
 def _client() -> "Client":
-    """A client of the installation that AUTOMATION_API_URL and AUTOMATION_API_KEY name, or of the local one.
+    """A client of the installation that AUTOMATION_API_URL names, or of the local one.
 
     Raises:
-        SettingError: one of them is wrong, or only the address is given.
+        SettingError: the address or the key is wrong.
+        CommandError: one of them is missing.
         UnavailableError: the local installation does not run.
     """
     from automation.client import Client
     from automation.errors import SettingError
-    from automation.installation import local_url, prepare, require_database
+    from automation.installation import prepare, require_database
     from automation.settings import get_settings
 
-    settings = get_settings()
-    if url := os.environ.get("AUTOMATION_API_URL"):
-        if settings.api_key is None:
-            raise SettingError(f"AUTOMATION_API_KEY: expected the key of {url}, since AUTOMATION_API_URL is set")
-        key = settings.api_key.get_secret_value()
-    else:
-        installation = prepare(settings)
-        require_database(installation)
-        url, key = local_url(settings.host, settings.api_port), installation.api_key
+    if not os.environ.get("AUTOMATION_API_URL"):
+        require_database(prepare(get_settings()))
     try:
-        return Client(url, key)
+        return Client(*address())
     except ValueError as error:
         raise SettingError(f"AUTOMATION_API_URL, AUTOMATION_API_KEY: {error}") from None

@@ -1,43 +1,23 @@
-"""The command `automation`. Each command's work is elsewhere, and imported when it is asked for."""
+"""What works on the local installation itself. Each command's work is elsewhere, and imported when it is asked for."""
 
 import asyncio
 import os
-import re
 import signal
 import sys
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from automation import importing
+from automation.cli.options import parse_since
 
 if TYPE_CHECKING:
     from automation.installation import Installation
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 db = typer.Typer(no_args_is_help=True, help="The tables of our own database.")
 mirror = typer.Typer(no_args_is_help=True, help="Prefect's runs as our tables have them.")
-app.add_typer(db, name="db")
-app.add_typer(mirror, name="mirror")
-app.add_typer(importing.app, name="import")
 
 
-def main() -> None:
-    """Run a command. Exit code 2 is a wrong setting or usage, 1 any other failure, told in one line."""
-    try:
-        app()
-    except Exception as error:
-        sys.exit(_explained(error))
-
-
-@app.callback()
-def automation() -> None:
-    """The workflow engine of a no-code platform, on Prefect."""
-
-
-@app.command()
 def up() -> None:
     """Start everything in this terminal; Ctrl-C stops it."""
     for one in (signal.SIGINT, signal.SIGTERM):  # nothing runs yet, and the imports take a moment
@@ -48,7 +28,6 @@ def up() -> None:
     raise typer.Exit(run(get_settings()))
 
 
-@app.command()
 def env() -> None:
     """Print the exports for `eval "$(automation env)"`, after which `prefect` talks to this installation."""
     from automation.installation import exports, prepare
@@ -75,13 +54,11 @@ def downgrade(revision: Annotated[str, typer.Argument(help="`base` removes every
     downgrade(installation.database_url, revision)
 
 
-@app.command()
 def deploy() -> None:
     """Put into Prefect what it must hold: work pool, queues, limits, deployments. Safe to repeat."""
     _become("deployments")
 
 
-@app.command()
 def serve() -> None:
     """Run the API with the dispatcher and the mirror."""
     installation = _join()
@@ -90,7 +67,6 @@ def serve() -> None:
     run(installation.settings)
 
 
-@app.command()
 def sites() -> None:
     """Serve the published sites."""
     _become("automation.runtime.sites")
@@ -98,10 +74,12 @@ def sites() -> None:
 
 @mirror.command()
 def verify(
-    since: Annotated[str, typer.Option(help="Only runs since then: 2026-01-15T10:30Z, or 24h, 7d ago.")] = "",
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Only runs since then: 2026-01-15T10:30Z, or 24h ago.")
+    ] = None,
 ) -> None:
     """Count what in our tables differs from Prefect; exit code 1 if anything does."""
-    after = _parse_since(since)
+    after = parse_since(since)
     installation = _join()
     counts = asyncio.run(_count(installation, after))
     from automation.mirror.verify import wrong
@@ -148,33 +126,3 @@ def _become(module: str) -> NoReturn:
     """Go on as another program of the installation, which gets our signals and gives our exit code."""
     _join()
     os.execv(sys.executable, [sys.executable, "-m", module])  # noqa: S606 (our own modules)
-
-
-def _parse_since(text: str) -> datetime | None:
-    """An ISO time, or a duration before now such as `24h`; None for no limit."""
-    if not text:
-        return None
-    if duration := re.fullmatch(r"(\d+)([smhd])", text):
-        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[duration[2]]
-        with suppress(OverflowError):
-            return datetime.now(UTC) - timedelta(**{unit: int(duration[1])})
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is neither a time (2026-01-15T10:30Z) nor a duration (24h, 7d).", param_hint="--since"
-        ) from None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-
-
-def _explained(error: Exception) -> int:
-    from automation.errors import AutomationError, SettingError
-
-    if not isinstance(error, AutomationError):
-        raise error
-    print(f"automation: {error}", file=sys.stderr)
-    return 2 if isinstance(error, SettingError) else 1
-
-
-if __name__ == "__main__":
-    main()

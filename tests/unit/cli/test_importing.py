@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from automation.importing import page_event, parse_line, project_event
+from automation.cli.importing import page_event, parse_line, project_event
 from automation.intake import parse_event
 
 PROJECT = {"id": "shop", "name": "Shop", "owner": {"id": "u1", "email": "u1@example.org"}}
