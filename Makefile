@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check up bench
+.PHONY: setup demo test check up schema bench
 
 setup: .venv/ready
 
@@ -25,6 +25,10 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+# at least 3,000 requests that Schemathesis makes up; `make test` has a shorter run
+schema: setup
+	SCHEMA_EXAMPLES=60 $(BIN)/pytest tests/integration/api/test_schema.py $(ARGS)
 
 bench: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[embedded,dev,bench]'
