@@ -164,7 +164,8 @@ async def _write(
 
 def _placed(error: RefusedError, index: int | None) -> RefusedError:
     """The same error, its place told from the step that was sent."""
-    own = f"steps.{index}."
-    if index is None or not error.field.startswith(own):
+    place, _, field = error.field.partition(".")[2].partition(".")
+    # a name that is there twice is the new one's fault, wherever the other stands
+    if index is None or (place != str(index) and field != "identifier"):
         return error
-    return RefusedError(str(error).removeprefix(own), error.field.removeprefix(own))
+    return RefusedError(str(error).removeprefix(f"steps.{place}."), field)

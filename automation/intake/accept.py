@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import orjson
-from sqlalchemy import select, text
+from sqlalchemy import select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.database import Database
@@ -69,7 +69,7 @@ async def accept_in(
     new.sort(key=lambda event: event.occurred_at)
     await ensure_projects(session, new, settings)
     accepted = await _trigger(session, new, settings)
-    known = await _known_executions(session, [id_ for id_ in first if id_ not in fresh])
+    known = await _known_executions(session, [one for one in first.values() if one.id not in fresh])
     return [
         accepted[event.id]
         if first[event.id] is event and event.id in fresh
@@ -102,15 +102,19 @@ async def _store(session: AsyncSession, events: Sequence[HasHappened], source: s
     return {id_ for (id_,) in written}
 
 
-async def _known_executions(session: AsyncSession, event_ids: Sequence[str]) -> dict[str, list[Started]]:
-    """The executions that earlier copies of these events made, with their present status."""
-    if not event_ids:
+async def _known_executions(session: AsyncSession, events: Sequence[HasHappened]) -> dict[str, list[Started]]:
+    """The executions that earlier copies of these events made, with their present status.
+
+    Of an event of another project that has the same id nothing is told.
+    """
+    if not events:
         return {}
-    query = select(Event.id, Event.execution_ids).where(Event.id.in_(event_ids))
+    wanted = [(event.id, event.project_id) for event in events]
+    query = select(Event.id, Event.execution_ids).where(tuple_(Event.id, Event.project_id).in_(wanted))
     made = dict((await session.execute(query)).tuples().all())
-    wanted = {one for ids in made.values() for one in ids}
+    ids_made = {one for ids in made.values() for one in ids}
     rows = await session.execute(
-        select(Execution.id, Execution.workflow_id, Execution.kind, Execution.status).where(Execution.id.in_(wanted))
+        select(Execution.id, Execution.workflow_id, Execution.kind, Execution.status).where(Execution.id.in_(ids_made))
     )
     found = {row.id: Started(row.id, row.workflow_id, row.kind, row.status) for row in rows}
     return {id_: [found[one] for one in ids if one in found] for id_, ids in made.items()}
@@ -131,7 +135,7 @@ async def accept_for(
         if not found:
             raise NotFoundError(f"Trigger {trigger_id} does not exist.")
         if not await _store(session, [event], source):
-            known = await _known_executions(session, [event.id])
+            known = await _known_executions(session, [event])
             return Accepted(event, duplicate=True, executions=known.get(event.id, []))
         matches = [Match(found[trigger_id], event)]
         await decide(session, matches, settings)

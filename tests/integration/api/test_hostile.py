@@ -11,12 +11,13 @@ from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import pytest
-from automation.api import Services
-from automation.models import Alert, DeadLetter, Delivery, Integration, Json, Status
-from automation.settings import Settings
 from httpx import AsyncClient, Response
 from pydantic import SecretStr
 from sqlalchemy import text
+
+from automation.api import Services
+from automation.models import Alert, DeadLetter, Delivery, Integration, Json, Status
+from automation.settings import Settings
 from tests.integration.api.serving import KEY, SECRET, Api, page_event, serve
 from tests.integration.rows import write
 

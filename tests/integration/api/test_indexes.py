@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import event, text
+
 from tests.integration.api.serving import Api
 
 ID = str(uuid4())

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -61,10 +62,10 @@ async def test_no_two_keys_are_alike(api: Api) -> None:
     ("values", "field"),
     [
         ({"name": ""}, "name"), ({"name": "x" * 49}, "name"), ({"name": "a\nb"}, "name"), ({"name": "a\x00"}, "name"),
-        ({"name": "api"}, "name"), ({"name": None}, "name"), ({"scopes": []}, "scopes"), ({"scopes": ["all"]}, "scopes.0"),
-        ({"scopes": "read"}, "scopes"), ({"project_id": ""}, "project_id"), ({"project_id": "a\x00"}, "project_id"),
+        ({"name": "api"}, "name"), ({"name": None}, "name"), ({"scopes": []}, "scopes"), ({"scopes": "read"}, "scopes"),
+        ({"scopes": ["all"]}, "scopes.0"), ({"project_id": ""}, "project_id"), ({"project_id": "a\x00"}, "project_id"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"), ({"expires_at": "9999-12-31T23:59:59Z"}, "expires_at"),
-        ({"expires_at": "2030-01-01T00:00:00"}, "expires_at"), ({"key": "ak_mine"}, "key"), ({"key_hash": "x"}, "key_hash"),
+        ({"expires_at": "2030-01-01T00:00:00"}, "expires_at"), ({"key": "ak_mine"}, "key"),
     ],
 )  # fmt: skip
 async def test_a_key_that_is_asked_for_wrongly_is_refused(api: Api, values: dict[str, Any], field: str) -> None:
@@ -260,10 +261,9 @@ async def test_who_does_not_get_on_with_a_request_is_dropped_however_many_bytes_
                 await writer.drain()
 
     dripping = asyncio.create_task(drip())
-    with pytest.raises(ConnectionError):
+    with suppress(ConnectionError):
         while await asyncio.wait_for(reader.read(1000), 10):
             pass
-        raise ConnectionResetError  # an end of the stream is as good
     dripping.cancel()
     await asyncio.gather(dripping, return_exceptions=True)
     writer.close()
@@ -274,18 +274,20 @@ async def test_who_does_not_take_an_answer_is_dropped(hasty: Api) -> None:
     await hasty.executions(workflow, 200, error_message="x" * 10_000)
     url = httpx.URL(hasty.url)
     reader, writer = await asyncio.open_connection(url.host, url.port, limit=1)
-    request = (
-        f"GET /api/automation/executions/?page_size=200 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\n\r\n"
-    )
-    writer.write(request.encode() * 5)  # 10 MB, more than any buffer between us
+    head = f"Host: a\r\nAuthorization: Bearer {KEY}\r\n\r\n"
+    # 10 MB, more than any buffer between us
+    writer.write(f"GET /api/automation/executions/?page_size=200 HTTP/1.1\r\n{head}".encode() * 5)
     assert await reader.readexactly(8) == b"HTTP/1.1"
 
     with pytest.raises(ConnectionError):
-        async with asyncio.timeout(20):
-            while True:
-                writer.write(b" ")
-                await writer.drain()
-                await asyncio.sleep(0.1)
+        await asyncio.wait_for(_write_for_ever(writer), 20)
+
+
+async def _write_for_ever(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b" ")
+        await writer.drain()
+        await asyncio.sleep(0.1)
 
 
 async def test_who_is_quick_enough_keeps_the_connection(hasty: Api) -> None:

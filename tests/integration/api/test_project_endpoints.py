@@ -6,6 +6,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from prefect.client.orchestration import PrefectClient
+from prefect.states import Cancelled
+from pydantic import SecretStr
+from sqlalchemy import func, select, text
+
 from automation.api import Services
 from automation.erasure import Erasure
 from automation.integrations import credentials
@@ -32,10 +37,6 @@ from automation.models import (
 from automation.runtime import releases
 from automation.schedules.reconcile import Reconciler
 from automation.settings import Settings
-from prefect.client.orchestration import PrefectClient
-from prefect.states import Cancelled
-from pydantic import SecretStr
-from sqlalchemy import func, select, text
 from tests.integration.api.serving import KEY, Api, page_event, serve
 from tests.integration.flows import carry
 from tests.integration.rows import every, write

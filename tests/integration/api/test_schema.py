@@ -13,9 +13,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+
 from automation.api import Services
 from automation.settings import Settings
-from pydantic import SecretStr
 from tests.integration.api.serving import KEY, SECRET, Api, page_event, serve
 
 ROOT = Path(__file__).parents[3]

@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
-from automation.models import WorkflowVersion
 from httpx import Response
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import StateType
+
+from automation.models import WorkflowVersion
 from tests.integration.api.serving import Api
 from tests.integration.flows import create, run
 from tests.integration.rows import every
@@ -82,7 +83,7 @@ async def test_a_step_that_gets_another_name_keeps_its_id(api: Api) -> None:
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"config": {"outputs": {}}}, "config.output"),
+        ({"config": {"outputs": {}}}, "config.outputs"),
         ({"config": {"output": "{{ 1 +"}}, "config.output"),
         ({"step_type": "NOTHING"}, "step_type"),
         ({"depends_on": ["nobody"]}, "depends_on.0"),
