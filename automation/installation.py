@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from automation import embedded
 from automation.database import driver_url
 from automation.errors import SettingError, UnavailableError
-from automation.settings import Settings
+from automation.settings import Settings, get_settings
 
 API_KEY_FILE = "api.key"
 WEBHOOK_SECRET_FILE = "studio-webhook.secret"  # noqa: S105 (a file's name)
@@ -200,6 +200,20 @@ def require_database(installation: Installation) -> None:
             f"The database in {installation.data_dir} does not run: start it with `automation up` in another "
             "terminal, or set AUTOMATION_DATABASE_URL."
         )
+
+
+def join() -> Installation:
+    """Make this process one of the installation, whose database must run.
+
+    Raises:
+        SettingError: a setting is wrong.
+        UnavailableError: the database does not run.
+    """
+    installation = prepare(get_settings())
+    require_database(installation)
+    os.environ.update(environment(installation))
+    get_settings.cache_clear()
+    return prepare(get_settings())
 
 
 def _make_folders(home: Path) -> None:

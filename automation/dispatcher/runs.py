@@ -67,12 +67,10 @@ async def _needless(session: AsyncSession) -> Sequence[Run]:
 
 async def _hanging(session: AsyncSession) -> Sequence[Run]:
     """Single runs at work whose execution was cancelled a while ago, and which Prefect takes to be running."""
-    asked = exists().where(
-        Execution.flow_run_id == FlowRun.id,
-        Execution.status == Status.RUNNING,
-        Execution.cancel_requested_at < utc_now() - PATIENCE,
-    )
-    return await _runs(session, FlowRun.mode == "single", FlowRun.state == "RUNNING", asked)
+    under_way = (Execution.flow_run_id == FlowRun.id, Execution.status == Status.RUNNING)
+    asked = exists().where(*under_way, Execution.cancel_requested_at < utc_now() - PATIENCE)
+    others = exists().where(*under_way, Execution.cancel_requested_at.is_(None))
+    return await _runs(session, FlowRun.mode == "single", FlowRun.state == "RUNNING", asked, ~others)
 
 
 async def _runs(session: AsyncSession, *conditions: Any) -> Sequence[Run]:

@@ -295,7 +295,7 @@ async def _decide(doomed: Sequence[tuple[Item, Outcome]], session: AsyncSession)
         [
             (item.execution_id, outcome.status, outcome.error_message, outcome.error_code, outcome.failed_step)
             for item, outcome in doomed
-            if item.execution_id in ours
+            if item.execution_id in ours and not item.ending
         ],
     )
     return ours
