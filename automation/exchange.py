@@ -103,8 +103,8 @@ async def import_from(installation: "Installation", files: Sequence[Path], *, dr
             rest = await left_out(session, wanted, changes)
         for change in changes:
             print(_described(change), end="")
-        for workflow in rest if any(path.is_dir() for path in files) else ():
-            print(f"not in the files, and left as it is: {one_line(workflow.name)} ({workflow.kind}, {workflow.id})")
+        for name, kind, id_ in rest if any(path.is_dir() for path in files) else ():
+            print(f"not in the files, and left as it is: {one_line(name)} ({kind}, {id_})")
         kinds = [change.kind for change in changes]
         print(", ".join(f"{kinds.count(kind)} {kind}" for kind in ("created", "changed", "unchanged")))
         if dry_run or all(kind == "unchanged" for kind in kinds):

@@ -122,13 +122,13 @@ async def _apply(session: AsyncSession, wanted: Wanted, settings: Settings) -> C
     if found is None:
         written = await write.create_workflow(session, wanted.draft, settings, wanted.workflow_id)
         return Change(wanted.place, written.workflow.id, "", await _text(session, written.workflow.id))
-    before = to_text(found)
+    id_, before = found.id, to_text(found)
     async with session.begin_nested() as attempt:
-        await write.change_workflow(session, found.id, _suited(wanted.draft, found))
-        after = await _text(session, found.id)
+        await write.change_workflow(session, id_, _suited(wanted.draft, found))
+        after = await _text(session, id_)
         if after == before:  # then it was not changed at all, the time of its last change included
             await attempt.rollback()
-    return Change(wanted.place, found.id, before, after)
+    return Change(wanted.place, id_, before, after)
 
 
 async def _find(session: AsyncSession, wanted: Wanted, settings: Settings) -> Workflow | None:
@@ -190,16 +190,18 @@ def _recognised(old: Sequence[Trigger], new: Sequence[TriggerBody]) -> list[Trig
 _ALL = ("trigger_type", "event_type", "config", "conditions", "is_active")
 
 
-async def left_out(session: AsyncSession, wanted: Sequence[Wanted], changes: Sequence[Change]) -> list[Workflow]:
-    """The workflows of the projects that the documents are of, and that no document is about, by name."""
+async def left_out(
+    session: AsyncSession, wanted: Sequence[Wanted], changes: Sequence[Change]
+) -> Sequence[tuple[str, str, UUID]]:
+    """Name, kind and id of the workflows of the documents' projects that no document is about, by name."""
     projects = {one.draft.identity.get("project_id") for one in wanted}
-    query = select(Workflow).where(
+    query = select(Workflow.name, Workflow.kind, Workflow.id).where(
         Workflow.archived_at.is_(None),
         Workflow.project_id.in_([one for one in projects if one is not None])
         | (Workflow.project_id.is_(None) if None in projects else False),
         Workflow.id.not_in([one.workflow_id for one in changes]),
     )
-    return list((await session.scalars(query.order_by(Workflow.name, Workflow.id))).all())
+    return (await session.execute(query.order_by(Workflow.name, Workflow.id))).tuples().all()
 
 
 def require_same(announced: Sequence[Change], done: Sequence[Change]) -> None:

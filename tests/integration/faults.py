@@ -110,6 +110,7 @@ async def _act(step: StepContext, fault: Fault) -> Waiting | None:
         case "kill":
             os.kill(os.getpid(), 9)
         case "deaf":
+            note(f"deaf:{os.getpid()}", step.idempotency_key)
             await _deaf()
         case code:
             raise errors.codes()[code](f"{code}, as it was told")
