@@ -150,6 +150,9 @@ def _server_environment(installation: Installation, database_url: str) -> dict[s
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        # seconds; when it starts with a thousand schedules its scheduler is busy for longer than the default of 10,
+        # and `automation deploy` beside it was refused with a 500
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
         # without it, Prefect keeps every flow run for ever
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": f"{retention.total_seconds():.0f}",
