@@ -371,7 +371,7 @@ def step(
         tags: Prefect's task tags that carry a concurrency limit (deployments/pool.py). Each costs two calls
             to Prefect's server whenever the step runs, limit or not: give none for decoration.
         rollback: undoes the step's effect when a later step fails for good; `step.results[step.identifier]` is
-            what the step had answered.
+            what the step had answered. It may be run twice, and does no harm then.
         waits: it may answer `Waiting`.
         unrendered: keys of its config whose templates are its own to render.
     """

@@ -96,8 +96,8 @@ class Work:
             for item in items:
                 self._check(item)
             pairs = [(item, step) for item, step in pairs if not item.error]
-            unrecorded += await self._wave(pairs, self._step if batch else self._step_recorded)
-            if unrecorded and (not batch or monotonic() - recorded_at > _CHECKPOINT):
+            unrecorded += await self._wave(pairs, self._step if batch else self._recorded_step)
+            if unrecorded and monotonic() - recorded_at > _CHECKPOINT:
                 await self.record(partial(self._checkpoint, unrecorded))
                 unrecorded, recorded_at = [], monotonic()
         for item in items:
@@ -158,7 +158,7 @@ class Work:
             raise failed[0]
         return [one for group in ended if not isinstance(group, BaseException) for one in group]
 
-    async def _step_recorded(self, pairs: Sequence[Pair]) -> list[Ended]:
+    async def _recorded_step(self, pairs: Sequence[Pair]) -> list[Ended]:
         """The same, recorded when it ends and not when those beside it do; nothing is left to be recorded."""
         await self.record(partial(self._checkpoint, await self._step(pairs)))
         return []

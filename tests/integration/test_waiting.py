@@ -18,7 +18,7 @@ from automation.models import FlowRun, Status, Wait, WorkflowStep, utc_now
 from automation.settings import get_settings
 from tests.integration.flows import carry, run
 from tests.integration.making import MakeStep, failing, ran, steps
-from tests.integration.rows import every, execution, planned, stored, workflow
+from tests.integration.rows import every, execution, planned, stored, stored_run, workflow
 from tests.integration.service import Service
 
 pytestmark = pytest.mark.usefixtures("deployed")
@@ -65,7 +65,7 @@ async def test_a_wait_holds_no_process_and_goes_on_when_its_time_has_come(
     assert {name: one.status for name, one in found.items()} == {"before": "COMPLETED", "waits": "WAITING"}
     wait = await only_wait(database)
     assert timedelta(minutes=59) < (wait.due_at or utc_now()) - utc_now() <= timedelta(hours=1)
-    [row] = await every(database, FlowRun)
+    [row] = [one for one in await every(database, FlowRun) if one.prefect_id == flow_run.id]
     assert (row.state, row.claimed_at) == ("PAUSED", None)
     assert (await service.state(flow_run)).name == "Suspended"
 
@@ -99,8 +99,9 @@ async def test_a_wait_outlives_its_flow_run(
     await is_due(database)
     await service.look()
 
-    [other] = [row for row in await every(database, FlowRun) if row.ended_at is None]
-    assert (await run(prefect, await prefect.read_flow_run(other.prefect_id))).is_completed()
+    row = await stored_run(database, (await stored(database, id_)).flow_run_id or UUID(int=0))
+    assert row.prefect_id not in (None, flow_run.id)
+    assert (await run(prefect, await prefect.read_flow_run(row.prefect_id or UUID(int=0)))).is_completed()
     assert ran == ["AFTER"]
 
 

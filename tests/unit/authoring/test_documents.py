@@ -17,7 +17,9 @@ ID = UUID("6f1c39b0-54a9-4c3b-9f6e-6b7c1f0c8f11")
 _odd = st.from_regex(r"[-+0-9.eE_:xobynYNtrufals~<=\n \t#&*!|>%@`'\"\x85\u2028]{0,8}")
 _texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")) | _odd
 _words = st.sampled_from(["on", "yes", "NO", "null", "~", "1", "1.0", "1e3", "0o7", "12:30", "2026-01-15", "<<", "="])
-_leaves = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+_leaves = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+)
 values = st.recursive(
     _leaves | _texts | _words,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts | _words, inner, max_size=3),
