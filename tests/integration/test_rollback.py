@@ -6,7 +6,6 @@ from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun as PrefectRun
 from sqlalchemy import update
 
 from automation import control
@@ -178,10 +177,6 @@ async def lost(database: Database, *, code: str = "") -> None:
         await session.execute(ended.values(state="CRASHED", state_name="Crashed", ended_at=utc_now(), lost_code=code))
     async with database.transaction() as session:
         await settle.settle_ended(session, get_settings())
-
-
-async def again(database: Database, prefect: PrefectClient, id_: UUID) -> PrefectRun:
-    return await carry(prefect, id_)
 
 
 async def test_a_rollback_whose_process_dies_goes_on_where_it_was_and_no_step_is_tried_again(
