@@ -303,10 +303,19 @@ class StepItem:
         self.duration_ms += (time.perf_counter() - began) * 1000
 
 
+def _holds_nul(value: Any) -> bool:
+    """Whether a text in it has a NUL, rather than the six characters by which JSON spells one."""
+    if isinstance(value, dict):
+        return any(_holds_nul(key) or _holds_nul(inner) for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return any(map(_holds_nul, value))
+    return "\0" in (value if isinstance(value, str) else str(value))
+
+
 def _storable(result: Json) -> Json:
     """`result`, if PostgreSQL can store it: one that it cannot would take the whole batch's record with it."""
     try:
-        if b"\\u0000" not in orjson.dumps(result, default=str):
+        if b"\\u0000" not in orjson.dumps(result, default=str) or not _holds_nul(result):
             return result
         fault = "it holds a NUL"
     except TypeError as error:
