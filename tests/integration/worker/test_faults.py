@@ -13,7 +13,7 @@ from prefect.client.orchestration import get_client
 from automation import catalog, control
 from automation.database import Database
 from automation.dispatcher import runs
-from automation.models import FINAL, Execution, FlowRun, Status, utc_now
+from automation.models import FINAL, Execution, Status, utc_now
 from automation.settings import Settings
 from tests.conftest import Postgres
 from tests.integration import faults, rows
@@ -132,7 +132,7 @@ async def test_after_any_fault_of_a_process_the_record_explains_what_happened(wo
     await world.service.in_line()
     for id_, script in world.of.items():
         await explain(world.database, id_, script)
-    assert [one for one in await rows.every(world.database, FlowRun) if one.ended_at is None] == []
+    assert await rows.runs_left(world.database) == []
 
 
 async def test_a_step_past_its_hard_limit_is_recorded_as_such_and_tried_again_by_its_rule(world: World) -> None:
