@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from automation import embedded
 from automation.database import driver_url
 from automation.errors import SettingError, UnavailableError
-from automation.settings import Settings
+from automation.settings import Settings, get_settings
 
 API_KEY_FILE = "api.key"
 WEBHOOK_SECRET_FILE = "studio-webhook.secret"  # noqa: S105 (a file's name)
@@ -160,6 +160,9 @@ def _server_environment(installation: Installation, database_url: str) -> dict[s
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        # seconds; when it starts with a thousand schedules its scheduler is busy for longer than the default of 10,
+        # and `automation deploy` beside it was refused with a 500
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
         # without it, Prefect keeps every flow run for ever
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": f"{retention.total_seconds():.0f}",
@@ -225,6 +228,20 @@ def require_database(installation: Installation) -> None:
             f"The database in {installation.data_dir} does not run: start it with `automation up` in another "
             "terminal, or set AUTOMATION_DATABASE_URL."
         )
+
+
+def join() -> Installation:
+    """Make this process one of the installation, whose database must run.
+
+    Raises:
+        SettingError: a setting is wrong.
+        UnavailableError: the database does not run.
+    """
+    installation = prepare(get_settings())
+    require_database(installation)
+    os.environ.update(environment(installation))
+    get_settings.cache_clear()
+    return prepare(get_settings())
 
 
 def _make_folders(home: Path) -> None:

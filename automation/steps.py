@@ -22,6 +22,7 @@ from datetime import datetime
 from typing import Any, Literal, get_type_hints
 from uuid import UUID
 
+import orjson
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
@@ -38,7 +39,7 @@ LANES = 16
 """Items of a batch whose step is under way at once, so that their waits for the disk overlap."""
 
 Result = dict[str, Any]
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]")
 
 
 class StepConfig(BaseModel):
@@ -220,7 +221,7 @@ class StepContext:
         """Add a line to the execution's log (levels DEBUG, INFO, WARNING, ERROR, CRITICAL)."""
         if level not in _LEVELS:
             raise ValueError(f"{level!r} is no log level; use {', '.join(_LEVELS)}.")
-        self.lines.append(LogLine(level, one_line(message), utc_now(), self.identifier, details=details))
+        self.lines.append(LogLine(level, one_line(message), utc_now(), self.identifier, details=_storable(details)))
 
     async def progress(self, fraction: float, message: str = "") -> None:
         """Say how far the step has come: 0 to 1, and in words. Shown within a second or so, while it runs."""
@@ -281,10 +282,12 @@ class StepItem:
             async with asyncio.timeout(self.soft_limit) as limit:
                 self._work = asyncio.ensure_future(step_type.function(context, config))
                 answer = await self._work
-            if isinstance(answer, Waiting):
+            if not isinstance(answer, Waiting):
+                self.result = _storable(answer)
+            elif step_type.waits:
                 self.waiting = answer
             else:
-                self.result = answer
+                raise ValidationError(f"{step_type.name}: it answered Waiting and was not made with waits=True.")
         except asyncio.CancelledError:
             if not self._cancelled:
                 raise
@@ -298,6 +301,26 @@ class StepItem:
         except Exception as error:
             self.error = as_step_error(error)
         self.duration_ms += (time.perf_counter() - began) * 1000
+
+
+def _holds_nul(value: Any) -> bool:
+    """Whether a text in it has a NUL, rather than the six characters by which JSON spells one."""
+    if isinstance(value, dict):
+        return any(_holds_nul(key) or _holds_nul(inner) for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return any(map(_holds_nul, value))
+    return "\0" in (value if isinstance(value, str) else str(value))
+
+
+def _storable(result: Json) -> Json:
+    """`result`, if PostgreSQL can store it: one that it cannot would take the whole batch's record with it."""
+    try:
+        if b"\\u0000" not in orjson.dumps(result, default=str) or not _holds_nul(result):
+            return result
+        fault = "it holds a NUL"
+    except TypeError as error:
+        fault = str(error)
+    raise ValidationError(f"What the step tells of itself cannot be stored: {fault}")
 
 
 class StepBatch:
@@ -357,7 +380,7 @@ def step(
         tags: Prefect's task tags that carry a concurrency limit (deployments/pool.py). Each costs two calls
             to Prefect's server whenever the step runs, limit or not: give none for decoration.
         rollback: undoes the step's effect when a later step fails for good; `step.results[step.identifier]` is
-            what the step had answered.
+            what the step had answered. It may be run twice, and does no harm then.
         waits: it may answer `Waiting`.
         unrendered: keys of its config whose templates are its own to render.
     """

@@ -53,7 +53,7 @@ class SetVariablesConfig(StepConfig):
 
 
 class RunWorkflowConfig(StepConfig):
-    """The workflow whose execution is started, and waited for; `wait: false` does not wait."""
+    """The workflow whose execution is started, and waited for."""
 
     workflow_id: UUID
     input: Json = Field(default_factory=dict)

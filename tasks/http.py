@@ -53,7 +53,6 @@ class Request(WithHeaders):
     json_: Any = Field(None, alias="json")  # pydantic's models have a `json` of their own
     body: str | None = None
     form: dict[str, Scalar | list[Scalar]] | None = None
-    timeout_seconds: float = Field(egress.TIMEOUT, gt=0, le=egress.TIMEOUT)
     expect_status: list[int | str] = Field(default_factory=lambda: list[int | str](["200-399"]))
     follow_redirects: bool = False
     max_bytes: int = Field(egress.MAX_BYTES, gt=0, le=egress.MAX_BYTES)
@@ -131,7 +130,6 @@ async def http_request(step: StepContext, config: HttpRequestConfig) -> Result:
         _with_query(config),
         headers=headers,
         content=content,
-        seconds=config.timeout_seconds,
         max_bytes=config.max_bytes,
         follow_redirects=config.follow_redirects,
     )

@@ -53,7 +53,7 @@ class EventStream(StreamingResponse):
 _ANSWERS: dict[int | str, dict[str, Any]] = {200: {"description": "`snapshot`, then each `change`, then `end`."}}
 
 
-@router.get("/{id}/stream/", status_code=200, response_class=EventStream, responses=_ANSWERS | keyed(404, 422))
+@router.get("/{id}/stream/", status_code=200, response_class=EventStream, responses=_ANSWERS | keyed(404, 422, 503))
 async def stream_execution(id: UUID, caller: Reader, request: Request, services: ServicesOf) -> EventStream:
     """An execution live, as server-sent events: `snapshot` with its detail, `change` with those fields of it that
     have changed, `end` when it has ended. Who connects again gets a snapshot again.

@@ -59,8 +59,13 @@ class WrittenTrigger:
     secret: str | None
 
 
-async def create_workflow(session: AsyncSession, draft: WorkflowDraft, settings: Settings) -> Written:
+async def create_workflow(
+    session: AsyncSession, draft: WorkflowDraft, settings: Settings, workflow_id: UUID | None = None
+) -> Written:
     """A new workflow; a project that nobody has told us of is made with it.
+
+    Args:
+        workflow_id: its id; by default a new one.
 
     Raises:
         RefusedError: its kind is not one that people make, or its config is wrong.
@@ -74,7 +79,8 @@ async def create_workflow(session: AsyncSession, draft: WorkflowDraft, settings:
         await ensure_project(session, project_id, settings)
         await refuse_deleted(session, project_id)
     steps = [_step(one, None) for one in draft.steps or ()]
-    workflow = Workflow(id=uuid4(), project_id=project_id, kind=CUSTOM, steps=steps, triggers=[], **draft.columns)
+    id_ = workflow_id or uuid4()
+    workflow = Workflow(id=id_, project_id=project_id, kind=CUSTOM, steps=steps, triggers=[], **draft.columns)
     session.add(workflow)
     written = await set_triggers(session, workflow, draft.triggers or ())
     await keep_version(session, workflow.id)

@@ -39,19 +39,19 @@ def env() -> None:
 @db.command()
 def upgrade() -> None:
     """Bring the tables up to date; safe to repeat."""
-    installation = _join()
+    from automation.installation import join
     from automation.migrate import upgrade
 
-    upgrade(installation.database_url)
+    upgrade(join().database_url)
 
 
 @db.command()
 def downgrade(revision: Annotated[str, typer.Argument(help="`base` removes every table.")]) -> None:
     """Take the tables back to an earlier revision."""
-    installation = _join()
+    from automation.installation import join
     from automation.migrate import downgrade
 
-    downgrade(installation.database_url, revision)
+    downgrade(join().database_url, revision)
 
 
 def deploy() -> None:
@@ -61,8 +61,10 @@ def deploy() -> None:
 
 def serve() -> None:
     """Run the API with the dispatcher and the mirror."""
-    installation = _join()
-    from automation.service import run
+    from automation.installation import join
+
+    installation = join()
+    from automation.service import run  # Prefect, which it imports, reads the environment then
 
     run(installation.settings)
 
@@ -79,9 +81,10 @@ def verify(
     ] = None,
 ) -> None:
     """Count what in our tables differs from Prefect; exit code 1 if anything does."""
+    from automation.installation import join
+
     after = parse_since(since)
-    installation = _join()
-    counts = asyncio.run(_count(installation, after))
+    counts = asyncio.run(_count(join(), after))
     from automation.mirror.verify import wrong
 
     for name, number in counts.items():
@@ -110,19 +113,9 @@ async def _count(installation: "Installation", since: datetime | None) -> dict[s
         await database.close()
 
 
-def _join() -> "Installation":
-    """Make this process one of the installation, whose database must run."""
-    from automation.installation import environment, prepare, require_database
-    from automation.settings import get_settings
-
-    installation = prepare(get_settings())
-    require_database(installation)
-    os.environ.update(environment(installation))
-    get_settings.cache_clear()
-    return prepare(get_settings())
-
-
 def _become(module: str) -> NoReturn:
     """Go on as another program of the installation, which gets our signals and gives our exit code."""
-    _join()
+    from automation.installation import join
+
+    join()
     os.execv(sys.executable, [sys.executable, "-m", module])  # noqa: S606 (our own modules)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from automation.cli import formatting, remote, verbs
+from automation.cli import exchange, formatting, remote, verbs
 from automation.cli.formatting import Column, Json, ago
 from automation.cli.options import (
     Active,
@@ -24,6 +24,9 @@ from automation.cli.triggers import COLUMNS as TRIGGER_COLUMNS
 
 app = typer.Typer(no_args_is_help=True, help="What the platform does.")
 steps = typer.Typer(no_args_is_help=True, help="The steps of a workflow.")
+
+app.command("export")(exchange.export_files)
+app.command("import")(exchange.import_files)
 
 COLUMNS = (
     Column("id", "id"),

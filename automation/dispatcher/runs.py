@@ -35,8 +35,8 @@ async def tend(database: Database, client: PrefectClient) -> int:
         doomed = await _doomed(session)
     for run in resumable:
         await _resume(database, client, run)
-    for _, prefect_id in doomed:
-        await _set(client, prefect_id, Scheduled(message="Its execution was cancelled: what it did is to be undone."))
+    for run in doomed:
+        await _hurry(database, client, run)
     for _, prefect_id in needless:
         await _set(client, prefect_id, Cancelled(message="Its execution was cancelled while it waited."))
     for _, prefect_id in hanging:
@@ -53,8 +53,9 @@ async def _resumable(session: AsyncSession) -> Sequence[Run]:
 
 async def _doomed(session: AsyncSession) -> Sequence[Run]:
     """Runs that wait for another try of an execution that has nothing left but to be undone, now."""
-    ending = exists().where(Execution.flow_run_id == FlowRun.id, Execution.ending != "")
-    return await _runs(session, FlowRun.state_name == "AwaitingRetry", ending)
+    ending = (Execution.flow_run_id == FlowRun.id, Execution.ending != "", Execution.status == Status.RETRYING)
+    waits = (FlowRun.state_name == "AwaitingRetry", FlowRun.claimed_at.is_(None))
+    return await _runs(session, *waits, exists().where(*ending))
 
 
 async def _needless(session: AsyncSession) -> Sequence[Run]:
@@ -67,12 +68,10 @@ async def _needless(session: AsyncSession) -> Sequence[Run]:
 
 async def _hanging(session: AsyncSession) -> Sequence[Run]:
     """Single runs at work whose execution was cancelled a while ago, and which Prefect takes to be running."""
-    asked = exists().where(
-        Execution.flow_run_id == FlowRun.id,
-        Execution.status == Status.RUNNING,
-        Execution.cancel_requested_at < utc_now() - PATIENCE,
-    )
-    return await _runs(session, FlowRun.mode == "single", FlowRun.state == "RUNNING", asked)
+    under_way = (Execution.flow_run_id == FlowRun.id, Execution.status == Status.RUNNING, Execution.ending == "")
+    asked = exists().where(*under_way, Execution.cancel_requested_at < utc_now() - PATIENCE)
+    others = exists().where(*under_way, Execution.cancel_requested_at.is_(None))
+    return await _runs(session, FlowRun.mode == "single", FlowRun.state == "RUNNING", asked, ~others)
 
 
 async def _runs(session: AsyncSession, *conditions: Any) -> Sequence[Run]:
@@ -96,6 +95,13 @@ async def _resume(database: Database, client: PrefectClient, run: Run) -> None:
             await session.execute(update(Execution).where(Execution.flow_run_id == id_).values(flow_run_id=None))
         elif answer.status == SetStateStatus.ACCEPT:
             await session.execute(update(FlowRun).where(FlowRun.id == id_).values(state="SCHEDULED"))
+
+
+async def _hurry(database: Database, client: PrefectClient, run: Run) -> None:
+    id_, prefect_id = run
+    await _set(client, prefect_id, Scheduled(message="Its execution was cancelled: what it did is undone now."))
+    async with database.transaction() as session:  # it is told once; the mirror says what became of it
+        await session.execute(update(FlowRun).where(FlowRun.id == id_).values(state_name="Scheduled"))
 
 
 async def _set(client: PrefectClient, prefect_id: UUID, state: State[Any]) -> None:

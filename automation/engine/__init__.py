@@ -7,6 +7,7 @@ entry    a flow run that carries executions                   Prefect
 batch    a flow run that drains what waits                   Prefect
 work     doing it, wave by wave                              async
 record   what was done                                       SQL
+ending   what is still to be undone before the end           SQL
 """
 
 from automation.engine.entry import FLOW_OPTIONS, cancel, finish, run

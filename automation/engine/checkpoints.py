@@ -7,7 +7,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.engine.plan import Item
-from automation.errors import ChildFailedError, RejectedError, StepError, WaitTimeoutError
+from automation.errors import ChildFailedError, RejectedError, StepError, WaitTimeoutError, WorkerLostError
 from automation.models import Status, StepExecution, Wait
 
 
@@ -21,12 +21,13 @@ async def restore(session: AsyncSession, items: Sequence[Item]) -> None:
         StepExecution.identifier,
         StepExecution.status,
         StepExecution.result,
+        StepExecution.error_code,
         StepExecution.error_message,
     )
     over = (Status.COMPLETED, Status.FAILED, Status.WAITING, Status.CANCELLED, Status.ROLLED_BACK)
     query = select(*columns).where(StepExecution.execution_id.in_(by_id), StepExecution.status.in_(over))
     waiting = []
-    for execution_id, identifier, status, result, error_message in (await session.execute(query)).tuples():
+    for execution_id, identifier, status, result, code, error_message in (await session.execute(query)).tuples():
         item = by_id[execution_id]
         required = {step.identifier: step.is_required for step in item.plan.steps}
         if identifier not in required:
@@ -36,7 +37,7 @@ async def restore(session: AsyncSession, items: Sequence[Item]) -> None:
         elif status == Status.WAITING:
             item.waiting.add(identifier)
             waiting.append(execution_id)
-        elif status == Status.FAILED and not required[identifier]:
+        elif status == Status.FAILED and not required[identifier] and code != WorkerLostError.code:
             item.degraded[identifier] = error_message
         elif item.ending:
             item.failed.add(identifier)

@@ -45,27 +45,27 @@ _cache: OrderedDict[Key, Definition] = OrderedDict()
 async def definitions_of(session: AsyncSession, keys: set[Key]) -> dict[Key, Definition]:
     """These versions of workflows; of one that nobody has stored in time, what the workflow is now."""
     unknown = keys - _cache.keys()
-    if unknown:
-        await _read(session, unknown)
-    found = {}
-    for key in keys:
+    new = await _read(session, unknown) if unknown else {}
+    for key in keys & _cache.keys():
         _cache.move_to_end(key)
-        found[key] = _cache[key]
+    found = {key: new.get(key) or _cache[key] for key in keys}
     while len(_cache) > _KEPT:
         _cache.popitem(last=False)
     return found
 
 
-async def _read(session: AsyncSession, keys: set[Key]) -> None:
+async def _read(session: AsyncSession, keys: set[Key]) -> dict[Key, Definition]:
+    """These versions, of which those are kept that were stored before: what is stored now may yet be undone."""
     columns = (WorkflowVersion.workflow_id, WorkflowVersion.version, WorkflowVersion.definition)
     query = select(*columns).where(tuple_(WorkflowVersion.workflow_id, WorkflowVersion.version).in_(keys))
-    stored = {(id_, version): definition for id_, version, definition in (await session.execute(query)).tuples()}
+    rows = (await session.execute(query)).tuples()
+    stored = {(id_, version): define(version, definition) for id_, version, definition in rows}
+    _cache.update(stored)
     missing = keys - stored.keys()
     if missing:
         present = await snapshots(session, {id_ for id_, _ in missing})
-        stored |= {key: present[key[0]] for key in missing}
-    for key in keys:
-        _cache[key] = define(key[1], stored[key])
+        return stored | {key: define(key[1], present[key[0]]) for key in missing}
+    return stored
 
 
 async def snapshots(session: AsyncSession, ids: set[UUID]) -> dict[UUID, Json]:

@@ -42,6 +42,8 @@ FLOW_OPTIONS: dict[str, Any] = {
 _BLOCKED_WAIT = 5.0
 """Seconds that a run waits in its process for what has to end first, before it leaves the worker."""
 
+_WORST_FIRST = (Status.FAILED, Status.CANCELLED, Status.COMPLETED)
+
 _running: dict[UUID, Work] = {}
 
 
@@ -203,11 +205,11 @@ async def _leave(work: Work, claim: claims.Claim) -> State[Any]:
 
 
 def _state(outcomes: Sequence[tuple[Item, Outcome]]) -> State[Any]:
-    """Prefect's state for a run whose executions ended like this."""
-    _, outcome = outcomes[0]
+    """Prefect's state for a run whose executions ended like this; of several the worst counts."""
     if retries := [one for _, one in outcomes if one.due_at]:
         first = min(retries, key=lambda one: one.due_at or utc_now())
         return AwaitingRetry(scheduled_time=first.due_at, message=first.error_message)
+    outcome = min((one for _, one in outcomes), key=lambda one: _WORST_FIRST.index(one.status))
     if outcome.status == Status.CANCELLED:
         return Cancelled(message=outcome.error_message)
     if outcome.status == Status.FAILED:

@@ -208,7 +208,9 @@ async def executions_ended(
         await session.execute(update(Execution).where(Execution.id.in_(leaving)).values(flow_run_id=None, batch=False))
     if half_done := [item.execution_id for item, _ in outcomes if item.leaves]:  # takes no newer data in
         await session.execute(update(Execution).where(Execution.id.in_(half_done)).values(coalesces=False))
-    await _write_steps(session, [row for item, outcome in outcomes for row in _not_run(item, outcome)])
+    not_run = [(item, row) for item, outcome in outcomes for row in _not_run(item, outcome)]
+    await keep_tries(session, [(item.execution_id, row["identifier"]) for item, row in not_run if item.dispatch_no > 1])
+    await _write_steps(session, [row for _, row in not_run])
     await tell.executions_ended(
         session, settings, [item.execution_id for item, outcome in outcomes if outcome.is_final]
     )

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.engine.checkpoints import keep_tries
@@ -53,13 +53,14 @@ async def retry(
         )
     )
     again = await _steps_again(session, execution, from_step, from_start)
+    undone = await _was_undone(session, execution.id, again)
     await keep_tries(session, [(execution.id, name) for name in again])
     await _forget(session, execution.id, again)
     if from_start:
         execution.workflow_version = None
         if input is not None:
             execution.trigger_data = {**execution.trigger_data, "input": input}
-    if from_start or from_step:
+    if from_start or from_step or undone:  # what is done anew is another effect than what was done, or undone
         execution.generation += 1
     execution.status = Status.RETRYING
     execution.due_at = utc_now()
@@ -93,6 +94,13 @@ async def _steps_again(
     plan = (await definitions_of(session, {key}))[key].plan
     chosen = _behind(plan, from_step)
     return again | chosen | {name for name, _ in rows if name.split("[")[0] in chosen}
+
+
+async def _was_undone(session: AsyncSession, execution_id: UUID, names: Collection[str]) -> bool:
+    """Whether one of these steps was rolled back."""
+    mine = (StepExecution.execution_id == execution_id, StepExecution.identifier.in_(names))
+    found = exists().where(*mine, StepExecution.status == Status.ROLLED_BACK)
+    return bool((await session.execute(select(found))).scalar())
 
 
 def _behind(plan: Plan, from_step: str) -> set[str]:

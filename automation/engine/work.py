@@ -50,6 +50,7 @@ class in common that says so."""
 
 _BY_REQUEST = "cancelled by request"
 
+Pair = tuple[Item, PlannedStep]
 Ended = tuple[Item, PlannedStep, StepItem]
 T = TypeVar("T")
 
@@ -95,8 +96,8 @@ class Work:
             for item in items:
                 self._check(item)
             pairs = [(item, step) for item, step in pairs if not item.error]
-            unrecorded += await self._wave(pairs)
-            if not batch or monotonic() - recorded_at > _CHECKPOINT:
+            unrecorded += await self._wave(pairs, self._step if batch else self._recorded_step)
+            if unrecorded and monotonic() - recorded_at > _CHECKPOINT:
                 await self.record(partial(self._checkpoint, unrecorded))
                 unrecorded, recorded_at = [], monotonic()
         for item in items:
@@ -147,15 +148,22 @@ class Work:
     def _too_long(self) -> str:
         return f"the workflow ran longer than its {self.settings.workflow_timeout:g} s (WORKFLOW_TIMEOUT)"
 
-    async def _wave(self, pairs: list[tuple[Item, PlannedStep]]) -> list[Ended]:
+    async def _wave(self, pairs: list[Pair], run: Callable[[Sequence[Pair]], Awaitable[list[Ended]]]) -> list[Ended]:
         pairs.sort(key=_by_step)
         groups = [list(group) for _, group in groupby(pairs, key=_by_step)]
         vitals.step_began(self.settings.step_hard_time_limit)
-        ended = await asyncio.gather(*map(self._step, groups))
+        ended = await asyncio.gather(*map(run, groups), return_exceptions=True)  # none is left alone
         vitals.step_ended()
-        return [one for group in ended for one in group]
+        if failed := [one for one in ended if isinstance(one, BaseException)]:
+            raise failed[0]
+        return [one for group in ended if not isinstance(group, BaseException) for one in group]
 
-    async def _step(self, pairs: Sequence[tuple[Item, PlannedStep]]) -> list[Ended]:
+    async def _recorded_step(self, pairs: Sequence[Pair]) -> list[Ended]:
+        """The same, recorded when it ends and not when those beside it do; nothing is left to be recorded."""
+        await self.record(partial(self._checkpoint, await self._step(pairs)))
+        return []
+
+    async def _step(self, pairs: Sequence[Pair]) -> list[Ended]:
         """Run one step type over the items that are ready for it: one Prefect task run."""
         _, first = pairs[0]
         work = [self._work_of(item, step) for item, step in pairs]
@@ -295,13 +303,13 @@ async def _decide(doomed: Sequence[tuple[Item, Outcome]], session: AsyncSession)
         [
             (item.execution_id, outcome.status, outcome.error_message, outcome.error_code, outcome.failed_step)
             for item, outcome in doomed
-            if item.execution_id in ours
+            if item.execution_id in ours and not item.ending
         ],
     )
     return ours
 
 
-async def _begin(pairs: Sequence[tuple[Item, PlannedStep]], session: AsyncSession) -> set[UUID]:
+async def _begin(pairs: Sequence[Pair], session: AsyncSession) -> set[UUID]:
     """Show steps as RUNNING, unless the execution was taken from us; the executions that are to be cancelled."""
     ours = await record.still_ours(session, [item for item, _ in pairs])
     cancelled = await record.cancel_requested(session, ours)
@@ -317,7 +325,7 @@ def _may_wait(step: PlannedStep) -> bool:
         return False  # it fails when it is run, and says so
 
 
-def _by_step(pair: tuple[Item, PlannedStep]) -> tuple[str, str]:
+def _by_step(pair: Pair) -> tuple[str, str]:
     return pair[1].step_type, pair[1].identifier
 
 

@@ -109,6 +109,8 @@ class Mirror:
             self._kinds |= {flow.id: flow.name for flow in await self.prefect.read_flows(flow_filter=chosen)}
         async with self.database.transaction() as session:
             await states.store(session, runs, self._kinds)
+        async with self.database.transaction() as session:
+            await states.request_cancels(session, runs)
 
     async def _every(self, name: str, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
         if monotonic() - self._done.get(name, float("-inf")) >= seconds:

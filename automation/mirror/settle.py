@@ -177,11 +177,14 @@ def _supersede(old: Execution, new: Execution) -> None:
 
 
 async def _close_steps(session: AsyncSession, execution_id: UUID, code: str) -> Sequence[str]:
-    """A step that was running when its process died did not complete; which those were."""
-    closed = await session.execute(
-        update(StepExecution)
-        .where(StepExecution.execution_id == execution_id, StepExecution.status == Status.RUNNING)
-        .values(status=Status.FAILED, completed_at=utc_now(), error_code=code)
-        .returning(StepExecution.identifier)
-    )
-    return closed.scalars().all()
+    """A step that was under way when its process died did not complete; which those were.
+
+    Of several nobody knows which one was past its limit: all are lost, and tried again even if not required.
+    """
+    mine = (StepExecution.execution_id == execution_id, StepExecution.status == Status.RUNNING)
+    names = (await session.scalars(select(StepExecution.identifier).where(*mine).order_by(StepExecution.id))).all()
+    if names:
+        why = code if len(names) == 1 else WorkerLostError.code
+        values = {"status": Status.FAILED, "completed_at": utc_now(), "error_code": why}
+        await session.execute(update(StepExecution).where(*mine).values(**values))
+    return names

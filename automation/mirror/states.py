@@ -107,7 +107,6 @@ async def store(session: AsyncSession, runs: Iterable[PrefectRun], kinds: dict[U
     if unknown:
         await session.execute(insert(FlowRun).values(unknown).on_conflict_do_nothing())
     await session.flush()
-    await _request_cancels(session, [run.id for run in runs if run.state and run.state.is_cancelling()])
 
 
 async def _known(session: AsyncSession, runs: Sequence[PrefectRun]) -> dict[Any, FlowRun]:
@@ -142,9 +141,12 @@ def _values(run: PrefectRun) -> dict[str, Any]:
     }
 
 
-async def _request_cancels(session: AsyncSession, prefect_ids: Sequence[UUID]) -> None:
-    """Prefect's Cancel button: the engine sees the request at its next heartbeat."""
-    if prefect_ids:
+async def request_cancels(session: AsyncSession, runs: Iterable[PrefectRun]) -> None:
+    """Prefect's Cancel button: the engine sees the request at its next heartbeat.
+
+    In a transaction of its own: `store` holds the rows of runs, for which an engine waits that holds executions.
+    """
+    if prefect_ids := [run.id for run in runs if run.state and run.state.is_cancelling()]:
         rows = select(FlowRun.id).where(FlowRun.prefect_id.in_(prefect_ids))
         await session.execute(
             update(Execution)

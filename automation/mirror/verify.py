@@ -8,6 +8,7 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from automation.database import Database
 from automation.errors import WorkerLostError
@@ -118,12 +119,14 @@ async def _untouched(session: AsyncSession, since: datetime) -> Sequence[UUID]:
 
 
 async def _outcomes(session: AsyncSession, since: datetime) -> Sequence[tuple[UUID, str, str, str]]:
-    """Execution, state and status of single runs that ended with an execution that ended."""
+    """Execution, state and status of runs that ended and carried one execution, which has ended, too."""
+    other = aliased(Execution)
     query = (
         select(Execution.id, FlowRun.state, Execution.status, Execution.error_code)
         .join(Execution, Execution.flow_run_id == FlowRun.id)
         .where(
             FlowRun.mode == "single",
+            ~exists().where(other.flow_run_id == FlowRun.id, other.id != Execution.id),
             FlowRun.ended_at.is_not(None),
             Execution.status.in_(FINAL),
             Execution.created_at >= since,

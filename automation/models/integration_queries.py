@@ -63,7 +63,7 @@ async def named_integration(session: AsyncSession, reference: str, project_id: s
     visible = Integration.project_id.is_(None)
     if project_id:
         visible = or_(visible, Integration.project_id == project_id)
-    meant = Integration.name == reference
+    meant: ColumnElement[bool] = Integration.name == reference
     with suppress(ValueError):
         meant = or_(meant, Integration.id == UUID(reference))
     query = select(Integration).where(visible, meant)

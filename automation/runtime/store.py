@@ -5,8 +5,9 @@
     pages/.deleted/home.json    a deleted page; left out of the next publish
 
 Each file holds one key more, `_saved`: {"occurred_at", "version", "execution_id"}, by which older data is
-kept from replacing newer; that of a deleted page also says `deleted`, and in `was` what the page's own was. The newer of two is the one with the higher `version` if both have one (at equal
-versions the later event), else the later event; of equals, the one that arrived last.
+kept from replacing newer; that of a deleted page also says `deleted`, and in `was` what the page's own was.
+The newer of two is the one with the higher `version` if both have one (at equal versions the later event), else
+the later event; of equals, the one that arrived last.
 
 All functions are synchronous, take the root folder of all projects and names that `plain_name` has let
 through, and may be called by several processes at once; killed at any point, they leave the old state or the
@@ -148,10 +149,11 @@ def restore_page(root: Path, project_id: str, page_id: str, stamp: Stamp) -> boo
     previous = _previous_file(file)
     with _lock(file):
         state = _read_state(file)
-        if state is None or state.stamp != stamp or (state.deleted and state.was is None):
+        if state is None or state.stamp != stamp:
             return False
         if state.deleted:
-            assert state.was is not None and state.page is not None
+            if state.was is None or state.page is None:
+                return False  # there was no page to take away
             write_file(file, encode_page(state.page, state.was))
             state.file.unlink()
             return True

@@ -77,3 +77,9 @@ async def every(database: Database, model: type[Base]) -> list[Any]:
     """All rows of a table."""
     async with database.transaction() as session:
         return list((await session.scalars(select(model))).all())
+
+
+async def runs_left(database: Database) -> list[FlowRun]:
+    """Flow runs that we have made or begun and that have not ended; the mirror also notes those of other tests."""
+    runs = await every(database, FlowRun)
+    return [one for one in runs if one.ended_at is None and (one.idempotency_key or one.claimed_at)]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun as PrefectRun
+from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow_async
 from prefect.states import Pending
 from sqlalchemy import event, select, update
@@ -20,7 +22,17 @@ from automation.dispatcher.batches import assign_batches
 from automation.engine import entry as engine_run
 from automation.errors import NetworkError, ValidationError
 from automation.intake import accept, parse_event
-from automation.models import Execution, ExecutionLog, FlowRun, Status, StepExecution, Workflow, WorkflowStep, utc_now
+from automation.models import (
+    Execution,
+    ExecutionAttempt,
+    ExecutionLog,
+    FlowRun,
+    Status,
+    StepExecution,
+    Workflow,
+    WorkflowStep,
+    utc_now,
+)
 from automation.settings import Settings
 from automation.steps import Result, StepConfig, StepContext, step
 from flows.auto_save import auto_save
@@ -158,6 +170,69 @@ async def test_the_bookkeeping_of_a_batch_is_a_handful_of_statements_however_lar
     assert len(script.ran) == 55
     assert counts[1] <= counts[0] + 2
     assert counts[1] < 40
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"text": "a\0b"}, "it holds a NUL"),
+        ({"text": "\ud800"}, "surrogates not allowed"),
+        ({"number": 2**70}, "64-bit"),
+        ({1: "one"}, "str"),
+    ],
+    ids=["NUL", "surrogate", "number", "key"],
+)
+async def test_an_item_whose_result_cannot_be_stored_fails_alone(
+    database: Database, prefect: PrefectClient, script: Script, answer: dict[Any, Any], said: str
+) -> None:
+    async def odd(step: StepContext) -> Result:
+        return answer
+
+    ids = await batch_of(database, "good", "odd")
+    script.bodies["odd"] = odd
+    await drain(prefect)
+
+    good, bad = [await stored(database, ids[name]) for name in ("good", "odd")]
+    assert (good.status, bad.status, bad.error_code) == (Status.COMPLETED, Status.FAILED, "VALIDATION_ERROR")
+    assert said in bad.error_message
+
+
+async def test_an_item_with_a_step_type_that_nobody_knows_fails_alone(
+    database: Database, prefect: PrefectClient, script: Script
+) -> None:
+    ids = await batch_of(database, "good")
+    gone = WorkflowStep(identifier="gone", step_type="GONE", order=1, config={})
+    of = await workflow(database, gone, kind="auto-save")
+    odd = await execution(database, of, batch=True)
+    await drain(prefect)
+
+    assert (await stored(database, ids["good"])).status == Status.COMPLETED
+    bad = await stored(database, odd)
+    assert bad.status == Status.FAILED
+    assert "'GONE' is not known" in bad.error_message
+
+
+async def test_an_item_that_comes_to_a_step_that_may_wait_goes_on_in_a_run_of_its_own(
+    database: Database, prefect: PrefectClient, script: Script
+) -> None:
+    asks = WorkflowStep(identifier="asks", step_type="APPROVAL", order=2, config={})
+    of = await workflow(database, planned(catalog.step_type("SCRIPTED"), 1), asks, kind="auto-save")
+    id_ = await execution(database, of, key="page", batch=True, trigger_data={"name": "page"})
+
+    assert (await drain(prefect)).state_name == "Completed"
+
+    left = await stored(database, id_)
+    assert (left.status, left.batch, left.flow_run_id, left.coalesces) == (Status.RETRYING, False, None, False)
+    assert left.due_at <= utc_now()
+    [attempt] = await every(database, ExecutionAttempt)
+    assert (attempt.status, attempt.failed_step) == ("LEFT_BATCH", "")
+
+    single = await create(prefect, "auto-save", executions=[str(id_)])
+    await prefect.set_flow_run_state(single.id, Pending(), force=True)
+    with suppress(Pause):
+        await drain(prefect, await prefect.read_flow_run(single.id))
+    assert (await stored(database, id_)).status == Status.WAITING
+    assert script.ran == ["page"]  # its first step was done in the batch
 
 
 async def test_what_comes_while_the_run_lingers_costs_no_other_run(

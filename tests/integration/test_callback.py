@@ -242,8 +242,10 @@ async def test_one_whose_process_died_for_the_last_time_is_told_and_a_dead_lette
     database: Database, settings: Settings
 ) -> None:
     run = await rows.flow_run(database, state="CRASHED", ended_at=utc_now())
-    lost = {"status": Status.RUNNING, "flow_run_id": run, "attempt": 4, "lost_count": 3, "failed_step": "deploy"}
+    lost = {"status": Status.RUNNING, "flow_run_id": run, "attempt": 4, "lost_count": 3}
     id_ = await rows.execution(database, await rows.workflow(database), **lost)
+    at_work = {"step_type": "DEPLOY_TO_RUNTIME", "order": 1, "status": Status.RUNNING}
+    await rows.write(database, StepExecution(execution_id=id_, identifier="deploy", **at_work))
     async with database.transaction() as session:
         await settle.settle_ended(session, settings)
 

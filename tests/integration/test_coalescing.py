@@ -143,7 +143,7 @@ class World:
             self.save(item)
         async with self.database.transaction() as session:
             assert await record.still_ours(session, [item])
-            await record.executions_ended(session, [(item, outcome)], batch=True)
+            await record.executions_ended(session, [(item, outcome)], SETTINGS, batch=True)
 
     async def retry(self) -> None:
         """What failed runs again, alone, unless something newer has taken its place."""

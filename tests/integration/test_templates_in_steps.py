@@ -26,7 +26,7 @@ async def custom(database: Database, *outputs: dict[str, Any]) -> UUID:
     steps = [{"step_type": "TRANSFORM", "config": {"output": output}} for output in outputs]
     body = {"name": "W", "project_id": "p1", "trigger_type": "ON_PAGE_UPDATE", "steps": steps}
     async with database.transaction() as session:
-        return (await create_workflow(session, parse_workflow(body, SETTINGS))).workflow.id
+        return (await create_workflow(session, parse_workflow(body, SETTINGS), SETTINGS)).workflow.id
 
 
 async def happens(database: Database, prefect: PrefectClient, workflow_id: UUID) -> Execution:

@@ -7,52 +7,25 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun as PrefectRun
-from prefect.client.schemas.objects import State
 from prefect.states import Cancelling, Running, Scheduled
 from sqlalchemy import update
 
 from automation import control
 from automation.database import Database
-from automation.dispatcher import Dispatcher
 from automation.errors import ConflictError, NotFoundError, ValidationError
 from automation.intake import accept, parse_event, waits
-from automation.mirror import Mirror, count
-from automation.mirror.verify import wrong
 from automation.models import FlowRun, Status, Wait, WorkflowStep, utc_now
 from automation.settings import get_settings
-from automation.waits import Waits
 from tests.integration.flows import carry, run
 from tests.integration.making import MakeStep, failing, ran, steps
-from tests.integration.rows import every, execution, planned, stored, workflow
+from tests.integration.rows import every, execution, planned, stored, stored_run, workflow
+from tests.integration.service import Service
 
 pytestmark = pytest.mark.usefixtures("deployed")
 
 
 def waiting(step_type: str, order: int = 1, identifier: str = "waits", **config: Any) -> WorkflowStep:
     return WorkflowStep(identifier=identifier, step_type=step_type, order=order, config=config)
-
-
-class Service:
-    """What `automation serve` does beside: it looks when a test says so."""
-
-    def __init__(self, database: Database, prefect: PrefectClient) -> None:
-        self.database = database
-        self.prefect = prefect
-        self.mirror = Mirror(database, prefect, get_settings())
-        self.dispatcher = Dispatcher(database, prefect, get_settings())
-        self.waits = Waits(database)
-
-    async def look(self) -> None:
-        """Everything once: what is over is resolved, Prefect is told, and Prefect's answer is copied."""
-        await self.waits.round()
-        await self.mirror.read_open()
-        await self.dispatcher.round()
-        await self.mirror.round()
-
-    async def state(self, flow_run: PrefectRun) -> State[Any]:
-        state = (await self.prefect.read_flow_run(flow_run.id)).state
-        assert state is not None
-        return state
 
 
 @pytest.fixture
@@ -92,7 +65,7 @@ async def test_a_wait_holds_no_process_and_goes_on_when_its_time_has_come(
     assert {name: one.status for name, one in found.items()} == {"before": "COMPLETED", "waits": "WAITING"}
     wait = await only_wait(database)
     assert timedelta(minutes=59) < (wait.due_at or utc_now()) - utc_now() <= timedelta(hours=1)
-    [row] = await every(database, FlowRun)
+    [row] = [one for one in await every(database, FlowRun) if one.prefect_id == flow_run.id]
     assert (row.state, row.claimed_at) == ("PAUSED", None)
     assert (await service.state(flow_run)).name == "Suspended"
 
@@ -105,8 +78,7 @@ async def test_a_wait_holds_no_process_and_goes_on_when_its_time_has_come(
     assert (done.status, done.attempt) == (Status.COMPLETED, 1)
     assert "waited_until" in done.result["steps"]["waits"]
     assert ran == ["BEFORE", "AFTER"]
-    await service.look()
-    assert wrong(await count(database, prefect)) == 0
+    await service.in_line()
 
 
 async def test_a_time_that_has_passed_is_not_waited_for(database: Database, prefect: PrefectClient) -> None:
@@ -127,8 +99,9 @@ async def test_a_wait_outlives_its_flow_run(
     await is_due(database)
     await service.look()
 
-    [other] = [row for row in await every(database, FlowRun) if row.ended_at is None]
-    assert (await run(prefect, await prefect.read_flow_run(other.prefect_id))).is_completed()
+    row = await stored_run(database, (await stored(database, id_)).flow_run_id or UUID(int=0))
+    assert row.prefect_id not in (None, flow_run.id)
+    assert (await run(prefect, await prefect.read_flow_run(row.prefect_id or UUID(int=0)))).is_completed()
     assert ran == ["AFTER"]
 
 
@@ -165,8 +138,7 @@ async def test_a_branch_beside_a_wait_goes_on_and_each_of_two_waits_ends_by_itse
 
 async def event(database: Database, type_: str, project: str = "p1", **data: Any) -> None:
     given = {"type": type_, "timestamp": utc_now().isoformat(), "data": {"project_id": project, **data}}
-    async with database.transaction() as session:
-        await accept(session, [parse_event(given)], get_settings())
+    await accept(database, [parse_event(given)], source="api", settings=get_settings())
 
 
 async def test_an_event_is_waited_for_by_type_project_and_conditions(
@@ -322,8 +294,7 @@ async def test_an_execution_that_is_cancelled_while_it_waits_has_ended_and_so_ha
     await service.look()
 
     assert (await service.state(flow_run)).is_cancelled()
-    await service.look()
-    assert wrong(await count(database, prefect)) == 0
+    await service.in_line()
     async with database.transaction() as session:
         with pytest.raises(ConflictError):
             await waits.approve(session, id_, waits.Answer(name="ada"))

@@ -186,6 +186,7 @@ async def test_a_call_takes_so_many_the_oldest_first_and_says_how_many_are_left(
         ({"status": "FAILED", "ids": ["x"]}, "ids"),
         ({"status": "FAILED", "ids": [str(UUID(int=n)) for n in range(1001)]}, "ids"),
         ({"status": "FAILED", "since": "2026-01-15T10:30:00"}, "since"),
+        ({"status": "FAILED", "since": "0001-01-01T00:00:00+14:00"}, "since"),
         ({"status": "FAILED", "kind": "a\nb"}, "kind"),
         ({"status": "FAILED", "limit": 3}, "limit"),
     ],

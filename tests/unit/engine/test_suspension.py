@@ -8,6 +8,7 @@ from automation.engine.suspension import left_in
 
 BEGUN: list[State[None]] = [Scheduled(), Pending(), Running()]
 LATE: State[None] = Scheduled(name="Late")
+RESUMING: State[None] = Scheduled(name="Resuming")
 
 
 @pytest.mark.parametrize(
@@ -16,9 +17,9 @@ LATE: State[None] = Scheduled(name="Late")
         ([], None),
         (BEGUN, None),
         ([Scheduled(), LATE, Pending(), Running()], None),
-        ([*BEGUN, Suspended(), Scheduled(name="Resuming"), Pending(), Running()], "Suspended"),
-        ([*BEGUN, Suspended(), Scheduled(name="Resuming"), LATE, Pending(), Scheduled(), Pending(), Running()], "Suspended"),
-        ([*BEGUN, Suspended(), Scheduled(name="Resuming"), Pending(), Running(), Cancelling()], "Suspended"),
+        ([*BEGUN, Suspended(), RESUMING, Pending(), Running()], "Suspended"),
+        ([*BEGUN, Suspended(), RESUMING, LATE, Pending(), Scheduled(), Pending(), Running()], "Suspended"),
+        ([*BEGUN, Suspended(), RESUMING, Pending(), Running(), Cancelling()], "Suspended"),
         ([*BEGUN, Failed(), AwaitingRetry(), Pending(), Running()], "Failed"),
         ([*BEGUN, Failed(), AwaitingRetry(), Pending(), Running(), AwaitingRetry(), Pending(), Running()], "Running"),
         ([*BEGUN, Suspended(), Scheduled(), Pending(), Running(), Scheduled(), Pending(), Running()], "Running"),
