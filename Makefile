@@ -28,7 +28,7 @@ check: setup
 
 # at least 3,000 requests that Schemathesis makes up; `make test` has a shorter run
 schema: setup
-	SCHEMA_EXAMPLES=60 $(BIN)/pytest tests/integration/api/test_schema.py $(ARGS)
+	SCHEMA_EXAMPLES=60 $(BIN)/pytest -s tests/integration/api/test_schema.py $(ARGS)
 
 bench: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[embedded,dev,bench]'

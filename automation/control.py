@@ -14,11 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from automation.callback.tell import executions_ended
 from automation.engine import children, ending, retrying
 from automation.engine.retrying import RETRYABLE
-from automation.errors import CancelledError, ConflictError, NotFoundError, RefusedError
+from automation.errors import ConflictError, NotFoundError, RefusedError
 from automation.intake import Started, start_workflow, waits
 from automation.intake.calls import fire_call
 from automation.intake.events import storable
-from automation.models import FINAL, Execution, Json, Status, Wait, Workflow, WorkflowStep, utc_now
+from automation.models import FINAL, Execution, Json, Wait, Workflow, WorkflowStep
 from automation.models.execution_queries import (
     Queued,
     Unsuccessful,
@@ -258,7 +258,7 @@ async def cancel(session: AsyncSession, execution_id: UUID, settings: Settings) 
     below = [await lock_execution(session, id_) for id_ in await children.descendants(session, [execution_id])]
     for one in (execution, *below):
         if one.status not in FINAL:
-            await _cancel(session, one)
+            await ending.call_off(session, one, "cancelled by request")
     await session.flush()
     await executions_ended(session, settings, [one.id for one in (execution, *below) if one.status in FINAL])
     return execution
@@ -279,10 +279,3 @@ async def cancel_many(session: AsyncSession, wanted: Queued, settings: Settings)
         if one.status not in FINAL:  # else it ended with the one whose step had started it
             await cancel(session, one.id, settings)
     return CancelledMany(meant, await count_queued(session, wanted))
-
-
-async def _cancel(session: AsyncSession, execution: Execution) -> None:
-    if execution.status == Status.RUNNING:
-        execution.cancel_requested_at = execution.cancel_requested_at or utc_now()
-    elif not execution.ending:  # else it is being undone
-        await ending.end(session, execution, Status.CANCELLED, "cancelled by request", CancelledError.code)

@@ -8,6 +8,7 @@ spelling of an address reaches what `AUTOMATION_EGRESS_ALLOW` does not name.
 import asyncio
 import gzip
 import io
+import logging
 import re
 import socket
 import ssl
@@ -53,6 +54,8 @@ _OURS = {
 _HARMLESS = {"accept", "accept-language", "content-type", "idempotency-key", "user-agent"}
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+
+logging.getLogger("httpcore").setLevel(logging.INFO)  # below that it shows the headers of answers, secrets and all
 
 
 @dataclass(frozen=True, slots=True)

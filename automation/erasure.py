@@ -7,14 +7,16 @@ import asyncio
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import httpx
 import sqlalchemy.exc
 from prefect.client.orchestration import PrefectClient
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from automation.audit import note
 from automation.authoring.projects import stop_project
@@ -27,6 +29,7 @@ from automation.models import (
     Activity,
     Alert,
     ApiKey,
+    DedupeKey,
     Delivery,
     Event,
     Execution,
@@ -36,6 +39,9 @@ from automation.models import (
     Owed,
     Project,
     ProjectDeletion,
+    Timer,
+    Trigger,
+    TriggerState,
     Workflow,
     WorkflowDeployment,
     utc_now,
@@ -50,6 +56,20 @@ _LOCK = 0x4741_4E45  # "GONE"
 _PAUSE = 1.0
 """Seconds between two looks."""
 _FAULTS = (AutomationError, httpx.HTTPError, OSError, asyncpg.PostgresError, sqlalchemy.exc.SQLAlchemyError)
+
+
+_ROWS: tuple[tuple[type[Any], InstrumentedAttribute[Any]], ...] = (
+    (Execution, Execution.created_at),
+    (Delivery, Delivery.created_at),
+    (Owed, Owed.created_at),
+    (Alert, Alert.created_at),
+    (Timer, Timer.created_at),
+    (Activity, Activity.id),
+    (ExecutionLog, ExecutionLog.id),
+    (Event, Event.received_at),
+)
+"""Tables that name a project without referring to it, and in which order they are cleared; of an execution its steps,
+attempts, waits, log lines and its dead letter go with it."""
 
 
 class Erasure:
@@ -100,21 +120,24 @@ class Erasure:
             await remote.delete_project(self.settings, project_id)
         # pages may be kept here from before there was a RUNTIME_URL
         await asyncio.to_thread(_delete_folder, self.settings.runtime_root / project_id)
-        for model in (Execution, Delivery, Owed, Alert):
+        for model, order in _ROWS:
             of_project = model.project_id == project_id
-            counts[model.__tablename__] = await delete_in_batches(self.database, model, of_project, model.created_at)
-        for table, order in ((Activity, Activity.id), (ExecutionLog, ExecutionLog.id), (Event, Event.received_at)):
-            of_project = table.project_id == project_id
-            counts[table.__tablename__] = await delete_in_batches(self.database, table, of_project, order)
+            counts[model.__tablename__] = await delete_in_batches(self.database, model, of_project, order)
         async with self.database.transaction() as session:
-            await _finish(session, deletion, counts)
-        log.info("Project %s is gone: %s", one_line(project_id), counts)
-        return ""
+            reason = await _finish(session, deletion, counts)
+        if not reason:
+            log.info("Project %s is gone: %s", one_line(project_id), counts)
+        return reason
 
     async def _delete_flow_runs(self, project_id: str) -> int:
         gone = await delete_project_runs(project_id)
+        carried = select(Execution.flow_run_id).where(Execution.project_id == project_id)
         async with self.database.transaction() as session:
-            await session.execute(delete(FlowRun).where(FlowRun.prefect_id.in_(gone)))
+            await session.execute(
+                delete(FlowRun).where(
+                    FlowRun.prefect_id.in_(gone) | (FlowRun.id.in_(carried) & (FlowRun.mode == "single"))
+                )
+            )
         return len(gone)
 
     async def _delete_integrations(self, project_id: str) -> None:
@@ -145,10 +168,18 @@ async def _still_at_work(session: AsyncSession, project_id: str) -> str:
     return ""
 
 
-async def _finish(session: AsyncSession, deletion: ProjectDeletion, counts: dict[str, int]) -> None:
-    """The project's row goes, and with it its workflows, triggers and what they remember; so do its keys."""
+async def _finish(session: AsyncSession, deletion: ProjectDeletion, counts: dict[str, int]) -> str:
+    """The project's row goes, with its workflows, triggers and what they remember, and with what came meanwhile; its
+    keys are revoked. Why it has to wait, or nothing."""
     project_id, now = deletion.project_id, utc_now()
-    await session.execute(delete(Event).where(Event.project_id == project_id))  # what came in the meantime
+    # whoever stores an event begins with that: they end before us, or find a project that is not there any more
+    await session.execute(text("SET LOCAL lock_timeout = '2s'"))
+    await session.execute(text("LOCK TABLE events IN SHARE MODE"))
+    if reason := await _still_at_work(session, project_id):
+        return reason
+    await _forget(session, project_id)
+    for model, _ in _ROWS:
+        await session.execute(delete(model).where(model.project_id == project_id))
     await session.execute(delete(Project).where(Project.id == project_id))
     await session.execute(
         update(ApiKey).where(ApiKey.project_id == project_id, ApiKey.revoked_at.is_(None)).values(revoked_at=now)
@@ -159,6 +190,22 @@ async def _finish(session: AsyncSession, deletion: ProjectDeletion, counts: dict
         .values(completed_at=now, last_error="", deleted=counts)
     )
     await note(session, _Asked(deletion), "erase", "project", project_id, project_id, None, counts)
+    return ""
+
+
+async def _forget(session: AsyncSession, project_id: str) -> None:
+    """What triggers of the platform remember of a project: their keys begin with its id (intake/decide.py)."""
+    for model in (TriggerState, DedupeKey):
+        mine = [
+            (model.key == begin) | model.key.startswith(f"{begin}:", autoescape=True)
+            for begin in (project_id, f"seen:{project_id}")
+        ]
+        of_platform = select(Trigger.id).where(Trigger.project_id.is_(None))
+        await session.execute(
+            delete(model)
+            .where(model.trigger_id.in_(of_platform), or_(*mine))
+            .execution_options(synchronize_session=False)
+        )
 
 
 class _Asked:

@@ -8,12 +8,13 @@ What was hidden in an answer and is sent back unchanged keeps its stored value (
 
 import logging
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator
 
-from automation.errors import RefusedError
+from automation.errors import RefusedError, StepError
 from automation.models import Json
 from automation.settings import get_settings
 
@@ -38,6 +39,20 @@ def redact_text(text: str, names: tuple[str, ...] | None = None) -> str:
     """Text without what follows a name (`password=…`, `"token": "…"`, `Authorization: Bearer …`), and without the
     credentials in URLs."""
     return _CREDENTIALS.sub(REDACTED, _assigned(_chosen(names)).sub(rf"\g<name>{REDACTED}", text))
+
+
+def hides(name: str) -> bool:
+    """Whether the value of a field of this name, or at this dotted path, is hidden."""
+    return _named(_chosen(None)).search(_plain(name)) is not None
+
+
+def redact_error(error: StepError) -> StepError:
+    """The same error without secrets: in its text, and in those of what it came from, which a traceback shows too."""
+    texts = {str(one) for one in _chain(error)}
+    if any(redact_text(one) != one for one in texts):
+        error.args = (redact_text(str(error)),)
+        error.__cause__ = error.__context__ = None
+    return error
 
 
 class Redacts(logging.Filter):
@@ -79,6 +94,12 @@ def restored(given: Any, stored: Any, field: str) -> Any:
             for index, value in enumerate(given)
         ]
     return given
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _redacted(value: Any, named: re.Pattern[str]) -> Any:

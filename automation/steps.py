@@ -33,6 +33,7 @@ from pydantic import ValidationError as PydanticError
 from automation.database import Database
 from automation.errors import CancelledError, StepError, StepTimeoutError, ValidationError, as_step_error
 from automation.models import Base, Json, Owed, utc_now
+from automation.redaction import redact_error, redact_text
 from automation.settings import Settings
 
 LANES = 16
@@ -300,6 +301,8 @@ class StepItem:
                 )
         except Exception as error:
             self.error = as_step_error(error)
+        if self.error:
+            redact_error(self.error)
         self.duration_ms += (time.perf_counter() - began) * 1000
 
 
@@ -443,7 +446,7 @@ def _tell_prefect(batch: StepBatch, told: int) -> None:
         return
     logger = get_run_logger().getChild("step")  # type: ignore[union-attr]
     for line in batch.items[0].context.lines[told:] if len(batch.items) == 1 else ():
-        logger.log(_LEVELS[line.level], "%s", line.message)
+        logger.log(_LEVELS[line.level], "%s", redact_text(line.message))
     for item in batch.items:
         if item.error:
             logger.error("%s: %s", item.context.execution_id, one_line(str(item.error)))

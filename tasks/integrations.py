@@ -9,16 +9,14 @@ from automation.errors import ValidationError
 from automation.foundation.mail import compose, is_address
 from automation.integrations import apprise, smtp, sql
 from automation.integrations.call import Called, called
+from automation.integrations.proofs import AppriseCredentials, LoginCredentials, WebhookCredentials
 from automation.integrations.scrub import scrubbed, scrubbed_error
 from automation.integrations.types import (
     AppriseConfig,
-    AppriseCredentials,
     HttpConfig,
-    LoginCredentials,
     SmtpConfig,
     SqlConfig,
     WebhookConfig,
-    WebhookCredentials,
     auth_headers,
     below,
 )

@@ -29,11 +29,15 @@ os.environ |= {
 import httpx  # noqa: E402
 import psycopg2  # noqa: E402
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 from sqlalchemy import text  # noqa: E402
 
 from automation import embedded, migrate  # noqa: E402
 from automation.database import Database, driver_url  # noqa: E402
 from automation.models import Base  # noqa: E402
+
+settings.register_profile("untimed", deadline=None)  # how long an example takes depends on what else runs here
+settings.load_profile("untimed")
 
 
 @dataclass(frozen=True)

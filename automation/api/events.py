@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, BackgroundTasks
+from fastapi import APIRouter, BackgroundTasks, Path
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 
@@ -24,6 +24,9 @@ router = APIRouter(prefix="/events", tags=["events"])
 
 EVENT_SCHEMA = IncomingEvent.model_json_schema()
 _LIST_SCHEMA = {"type": "array", "maxItems": EVENTS_PER_REQUEST, "items": EVENT_SCHEMA}
+
+
+EventId = Annotated[str, Path(min_length=1, max_length=200)]
 
 
 class StartedOut(BaseModel):
@@ -81,7 +84,8 @@ class ToldOut(BaseModel):
 
 
 class EventDetailOut(EventOut):
-    """An event, and every trigger of its project (and of the platform) with what it made of it."""
+    """An event, and every trigger of its project with what it made of it; for who sees all projects, also those of
+    the platform."""
 
     data: RedactedJson
     execution_ids: list[UUID]
@@ -127,14 +131,14 @@ async def get_events(
 
 
 @router.get("/{id:path}/", responses=keyed(404, 422))
-async def get_event(id: str, caller: Reader, services: ServicesOf) -> EventDetailOut:
+async def get_event(id: EventId, caller: Reader, services: ServicesOf) -> EventDetailOut:
     """Why it did, or did not, fire: an event, and what every trigger of its project made of it."""
     async with services.database.transaction() as session:
         event = await find_event(session, id)
         caller.require_project(event.project_id, missing_event(id))
         told = await explain.tell(session, event)
     shown = EventOut.model_validate(event).model_dump()
-    triggers = [ToldOut.model_validate(one) for one in told]
+    triggers = [ToldOut.model_validate(one) for one in told if caller.only in (None, one.project_id)]
     later = (one.execution_id for one in told if one.execution_id)  # of what had to wait
     ids = list(dict.fromkeys((*event.execution_ids, *later)))
     return EventDetailOut(**shown, data=event.data, execution_ids=ids, triggers=triggers)

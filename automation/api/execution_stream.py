@@ -50,7 +50,25 @@ class EventStream(StreamingResponse):
                 log.info("A watcher of an execution took nothing for %g s and was dropped.", self.slowest)
 
 
-_ANSWERS: dict[int | str, dict[str, Any]] = {200: {"description": "`snapshot`, then each `change`, then `end`."}}
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": ["snapshot", "change", "end"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "`snapshot`, then each `change`, then `end`. The schema is that of one event.",
+        "content": {
+            EventStream.media_type: {
+                "schema": _EVENT,
+                "example": {"event": "end", "data": '{"status": "COMPLETED"}'},
+            }
+        },
+    }
+}
 
 
 @router.get("/{id}/stream/", status_code=200, response_class=EventStream, responses=_ANSWERS | keyed(404, 422, 503))

@@ -76,8 +76,10 @@ def describe(app: FastAPI) -> Json:
 
 
 def methods_at(app: FastAPI, path: str) -> list[str]:
-    """The methods that the document has at a path; none for one that it does not know."""
-    for template, operations in app.openapi()["paths"].items():
+    """The methods that the document has at a path, and not at the template that suits it too (`retry/`, `{id}/`); none
+    for one that it does not know."""
+    paths = app.openapi()["paths"]
+    for template, operations in sorted(paths.items(), key=lambda one: one[0].count("{")):
         pattern = re.sub(r"\\\{.+?\\\}", "[^/]+", re.escape(template))
         if re.fullmatch(pattern, path):
             return sorted(method.upper() for method in operations)
@@ -102,7 +104,7 @@ def _add_examples(operation: Json, parts: Json) -> None:
         for media_type, content in response.get("content", {}).items():
             if media_type == MEDIA_TYPE:
                 content["example"] = _problem(int(status))
-            elif "schema" in content:
+            elif "schema" in content and "example" not in content:
                 content["example"] = example_of(content["schema"], parts)
 
 

@@ -25,6 +25,7 @@ from automation.models import Json, Trigger, WorkflowStep
 from automation.models.event_queries import find_event, missing_event
 from automation.models.trigger_queries import find_trigger
 from automation.models.workflow_queries import steps_of
+from automation.redaction import redact
 
 router = APIRouter(prefix="/triggers", tags=["triggers"])
 
@@ -184,6 +185,10 @@ async def _event(session: AsyncSession, trigger_id: UUID, given: TestIn) -> Past
     return PastEvent(event.id, event.type, event.project_id, event.data, event.occurred_at, event.version)
 
 
+def _shown(field: str, value: Any) -> Any:
+    return redact({field: value})[field]
+
+
 def _out(rehearsal: explain.Rehearsal, steps: list[WorkflowStep]) -> TestOut:
     candidate = rehearsal.candidate
     return TestOut(
@@ -198,8 +203,8 @@ def _out(rehearsal: explain.Rehearsal, steps: list[WorkflowStep]) -> TestOut:
                 path=leaf.path,
                 field=leaf.field,
                 operator=leaf.operator,
-                expected=leaf.expected,
-                found=None if leaf.found is MISSING else leaf.found,
+                expected=_shown(leaf.field, leaf.expected),
+                found=None if leaf.found is MISSING else _shown(leaf.field, leaf.found),
                 missing=leaf.missing,
                 holds=leaf.holds,
             )

@@ -2,13 +2,14 @@
 
 from uuid import uuid4
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.audit import Actor
+from automation.authoring.calling_off import call_off
 from automation.authoring.triggers import lock, tell
 from automation.authoring.write import archive
-from automation.models import Execution, ProjectDeletion, Status, Workflow, utc_now
+from automation.models import Execution, ProjectDeletion, Status, Timer, Workflow, utc_now
 from automation.models.project_queries import open_deletion, require_project
 from automation.settings import Settings
 
@@ -38,15 +39,20 @@ async def delete_project(
 
 
 async def stop_project(session: AsyncSession, project_id: str, settings: Settings) -> None:
-    """See to it that nothing of a project runs, nor will; what runs now stops as soon as its step can be stopped."""
+    """See to it that nothing of a project runs, nor will; what runs now stops as soon as its step can be stopped.
+
+    That is also what workflows of the platform do for it.
+    """
     active = select(Workflow.id).where(Workflow.project_id == project_id, Workflow.archived_at.is_(None))
     for workflow_id in (await session.scalars(active.order_by(Workflow.id))).all():
         await archive(session, await lock(session, workflow_id), settings)
         await tell(session, workflow_id)
-    running = (Execution.project_id == project_id, Execution.status == Status.RUNNING)
+    await session.execute(delete(Timer).where(Timer.project_id == project_id, Timer.status == "WAITING"))
+    of_project = Execution.project_id == project_id
+    await call_off(session, of_project, "its project was deleted", settings)
     await session.execute(
         update(Execution)
-        .where(*running, Execution.cancel_requested_at.is_(None))
+        .where(of_project, Execution.status == Status.RUNNING, Execution.cancel_requested_at.is_(None))
         .values(cancel_requested_at=utc_now())
         .execution_options(synchronize_session=False)
     )

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import delete, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from automation.authoring.calling_off import call_off
 from automation.authoring.checks import check_not_itself, check_trigger, check_workflow_config
 from automation.authoring.drafts import WorkflowDraft
 from automation.authoring.shapes import NewTriggerBody, StepBody, TriggerBody
@@ -28,16 +29,13 @@ from automation.authoring.triggers import (
     switch_off,
     tell,
 )
-from automation.callback.tell import executions_ended
 from automation.catalog import definitions
 from automation.engine.definitions import snapshots
 from automation.errors import ConflictError, NotFoundError, RefusedError
 from automation.intake.projects import ensure_project
-from automation.models import Execution, Status, Trigger, Workflow, WorkflowStep, utc_now
+from automation.models import Execution, Trigger, Workflow, WorkflowStep, utc_now
 from automation.models.project_queries import refuse_deleted
 from automation.settings import Settings
-
-_WAITING = (Status.PENDING, Status.RETRYING, Status.WAITING)
 
 
 async def keep_version(session: AsyncSession, workflow_id: UUID) -> None:
@@ -264,20 +262,7 @@ async def _may_vanish(session: AsyncSession, workflow_id: UUID) -> bool:
 async def archive(session: AsyncSession, workflow: Workflow, settings: Settings) -> None:
     """Keep a locked workflow for its history alone: what waits of it is called off, what runs is left to end."""
     await switch_off(session, workflow)
-    waiting = (
-        select(Execution.id)
-        .where(Execution.workflow_id == workflow.id, Execution.status.in_(_WAITING))
-        .order_by(Execution.workflow_id, Execution.key)  # as the intake takes them
-        .with_for_update()
-    )
-    ended = await session.scalars(
-        update(Execution)
-        .where(Execution.id.in_(waiting))
-        .values(status=Status.CANCELLED, completed_at=utc_now(), error_message="its workflow was deleted")
-        .returning(Execution.id)
-        .execution_options(synchronize_session=False)
-    )
-    await executions_ended(session, settings, ended.all())
+    await call_off(session, Execution.workflow_id == workflow.id, "its workflow was deleted", settings)
     workflow.archived_at = utc_now()
     workflow.is_active = False
     for trigger in workflow.triggers:

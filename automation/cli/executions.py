@@ -14,6 +14,7 @@ from automation.cli.options import (
     Id,
     Kind,
     Limit,
+    Once,
     Project,
     Since,
     Workflow,
@@ -202,6 +203,7 @@ def retry(
     ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Kept with the attempt.")] = "",
     follow_it: Annotated[bool, typer.Option("--watch", help="One: follow it to its end.")] = False,
+    idempotency_key: Once = None,
     as_json: AsJson = False,
 ) -> None:
     """Try an execution again, or all that a filter names; each goes on at its first step that is not completed."""
@@ -211,13 +213,15 @@ def retry(
         "kind": kind,
         "since": since_text(since),
     }
-    of_one = from_step is not None or from_start or file is not None or follow_it
+    of_one = from_step is not None or from_start or file is not None or follow_it or idempotency_key is not None
     if (id is None) == (status is None):
         raise typer.BadParameter("give an ID, or --status FAILED or CANCELLED")
     if id is not None and any(narrow.values()):
         raise typer.BadParameter("--project, --workflow, --kind and --since go with --status, not with an ID")
     if id is None and of_one:
-        raise typer.BadParameter("--from-step, --from-start, --input and --watch go with an ID, not with --status")
+        raise typer.BadParameter(
+            "--from-step, --from-start, --input, --watch and --idempotency-key go with an ID, not with --status"
+        )
     with remote.connected() as api:
         if status is not None:
             body = {name: value for name, value in narrow.items() if value} | {"status": status.value, "reason": reason}
@@ -226,7 +230,7 @@ def retry(
         one: Json = {"from_start": from_start, "reason": reason}
         one |= {"from_step": from_step} if from_step is not None else {}
         one |= {"input": read_document(file)} if file else {}
-        answer = api.post(at("executions", id, "retry"), one)
+        answer = api.post(at("executions", id, "retry"), one, idempotency_key=idempotency_key)
     verbs.started(answer, as_json, watch=follow_it)
 
 

@@ -76,6 +76,18 @@ def read_document(file: BinaryIO) -> Any:
         raise typer.BadParameter(f"{file.name} is neither JSON nor YAML: {reason}", param_hint="FILE") from None
 
 
+def read_text(file: BinaryIO) -> str:
+    """The text of a file, without the end of its last line: a secret that no list of processes should show.
+
+    Raises:
+        BadParameter: it is no text.
+    """
+    try:
+        return file.read().decode().strip()
+    except UnicodeDecodeError:
+        raise typer.BadParameter(f"{file.name} is no text.", param_hint="FILE") from None
+
+
 def _from_yaml(raw: bytes) -> Any:
     import yaml
 

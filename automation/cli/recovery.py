@@ -8,7 +8,7 @@ import typer
 
 from automation.cli import remote, verbs
 from automation.cli.formatting import Column, ago
-from automation.cli.options import All, AsJson, Id, Kind, Limit, Project
+from automation.cli.options import All, AsJson, Id, Kind, Limit, Once, Project
 from automation.cli.remote import at
 
 dead_letters = typer.Typer(no_args_is_help=True, help="What has failed for good.")
@@ -87,6 +87,7 @@ def redrive(
     project: Project = None,
     kind: Kind = None,
     error_code: ErrorCode = None,
+    idempotency_key: Once = None,
     as_json: AsJson = False,
 ) -> None:
     """Try a dead letter again, or many."""
@@ -94,9 +95,12 @@ def redrive(
     body = {name: value for name, value in narrow.items() if value}
     if (id is None) != (everything or bool(body)):
         raise typer.BadParameter("give an EXECUTION, or --all, --project, --kind or --error-code")
+    if id is None and idempotency_key is not None:
+        raise typer.BadParameter("--idempotency-key goes with an EXECUTION: many are asked for call by call")
     with remote.connected() as api:
         if id is not None:
-            verbs.started(api.post(at("dead-letters", id, "redrive")), as_json)
+            answer = api.post(at("dead-letters", id, "redrive"), idempotency_key=idempotency_key)
+            verbs.started(answer, as_json)
         else:
             verbs.repeated(lambda: api.post(at("dead-letters", "redrive"), body), as_json, "are tried again")
 
@@ -117,10 +121,10 @@ def list_deliveries(
 
 
 @deliveries.command()
-def redeliver(id: Id, as_json: AsJson = False) -> None:
+def redeliver(id: Id, idempotency_key: Once = None, as_json: AsJson = False) -> None:
     """Send a delivery now, under its old id."""
     with remote.connected() as api:
-        verbs.printed(api.post(at("deliveries", id, "redeliver")), as_json)
+        verbs.printed(api.post(at("deliveries", id, "redeliver"), idempotency_key=idempotency_key), as_json)
 
 
 @alerts.command("list")

@@ -21,6 +21,7 @@ from automation.cli.options import (
     Workflow,
     parse_since,
     read_document,
+    read_text,
 )
 from automation.cli.remote import at
 
@@ -97,10 +98,19 @@ def delete(id: Id, if_match: IfMatch = None) -> None:
 
 
 @app.command()
-def secret(id: Id, as_json: AsJson = False) -> None:
+def secret(
+    id: Id,
+    file: Annotated[
+        typer.FileBinaryRead | None,
+        typer.Option("--given", metavar="FILE", help="The one that the sender made, as Stripe does; `-` reads it."),
+    ] = None,
+    idempotency_key: Once = None,
+    as_json: AsJson = False,
+) -> None:
     """Give a WEBHOOK trigger its next secret, shown this once; the one before stays valid for a day."""
+    body = {"secret": read_text(file)} if file else {}
     with remote.connected() as api:
-        verbs.printed(api.post(at("triggers", id, "secret")), as_json)
+        verbs.printed(api.post(at("triggers", id, "secret"), body, idempotency_key=idempotency_key), as_json)
 
 
 @app.command("test")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from automation.conditions.operators import OPERATORS, TESTS, UnreadableError, equal, one_line, short
+from automation.redaction import REDACTED, hides
 
 MAX_FIELD = 200  # characters of a path
 MISSING: Final[Any] = object()
@@ -169,8 +170,9 @@ def _reason(look: _Look) -> str:
     verb = "holds" if held else "does not hold"
     if node is None:
         return f"{_place(path)}an empty list {verb}"
-    value = f" {short(node['value'])}" if "value" in node else ""
-    seen = "not there" if found is MISSING else short(found)
+    hidden = hides(node["field"])
+    value = f" {REDACTED if hidden else short(node['value'])}" if "value" in node else ""
+    seen = "not there" if found is MISSING else REDACTED if hidden else short(found)
     return one_line(f"{_place(path)}{node['field'][:MAX_FIELD]} {node['operator']}{value} {verb}: it is {seen}")
 
 

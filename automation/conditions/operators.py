@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import re2
 
+from automation.redaction import REDACTED, hides, redact
+
 MAX_PATTERN = 1000  # characters
 MAX_PROGRAM = 2000
 """RE2 instructions of all patterns of a condition. Its slowest search steps through each of them for every byte:
@@ -121,7 +123,7 @@ def short(value: Any) -> str:
 
 def _json(value: Any, levels: int) -> str:
     if isinstance(value, str):
-        return json.dumps(value[:_SHOWN], ensure_ascii=False)
+        return json.dumps(redact(value[:_SHOWN]), ensure_ascii=False)
     if not isinstance(value, (list, dict)):
         return json.dumps(value, default=str)
     left, right = "[]" if isinstance(value, list) else "{}"
@@ -130,8 +132,12 @@ def _json(value: Any, levels: int) -> str:
     if isinstance(value, list):
         members = [_json(member, levels - 1) for member in value[:_FEW]]
     else:
-        members = [f"{_json(str(key), 0)}: {_json(value[key], levels - 1)}" for key in islice(value, _FEW)]
+        members = [f"{_json(str(key), 0)}: {_member(str(key), value[key], levels)}" for key in islice(value, _FEW)]
     return left + ", ".join(members) + (", …" if len(value) > _FEW else "") + right
+
+
+def _member(key: str, value: Any, levels: int) -> str:
+    return REDACTED if hides(key) else _json(value, levels - 1)
 
 
 def one_line(text: str) -> str:

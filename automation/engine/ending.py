@@ -12,6 +12,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.catalog import ALIASES, step_types
+from automation.errors import CancelledError
 from automation.intake import waits
 from automation.intake.create import WORK_CHANNEL
 from automation.models import Execution, Status, StepExecution, utc_now
@@ -51,6 +52,14 @@ async def end(session: AsyncSession, execution: Execution, status: Status, messa
         execution.ending = ""
         execution.status = status
         execution.completed_at = utc_now()
+
+
+async def call_off(session: AsyncSession, execution: Execution, message: str) -> None:
+    """Cancel an execution (a locked row) that has not ended: one that runs is asked to stop, any other ends."""
+    if execution.status == Status.RUNNING:
+        execution.cancel_requested_at = execution.cancel_requested_at or utc_now()
+    elif not execution.ending:  # else it is being undone
+        await end(session, execution, Status.CANCELLED, message, CancelledError.code)
 
 
 async def decide(session: AsyncSession, ends: Sequence[tuple[UUID, Status, str, str, str]]) -> None:

@@ -15,6 +15,7 @@ from automation.engine.context import rendered
 from automation.engine.plan import Item, PlannedStep
 from automation.errors import StepError, StepTimeoutError, ValidationError, as_step_error
 from automation.models import utc_now
+from automation.redaction import redact_error
 from automation.steps import LogLine, StepContext, StepItem, StepType, one_line
 
 log = logging.getLogger(__name__)
@@ -73,4 +74,4 @@ def _described(kind: StepType, error: Exception, limit: float) -> StepError:
     cause = as_step_error(error)
     if isinstance(error, TimeoutError):
         cause = StepTimeoutError(f"took longer than {limit:g} s")
-    return type(cause)(f"{kind.name}: its rollback failed: {cause}")
+    return redact_error(type(cause)(f"{kind.name}: its rollback failed: {cause}"))

@@ -15,7 +15,7 @@ from automation.intake.decide import Match, Outcome, decide, find_key, wanted_of
 from automation.intake.events import PastEvent, root_of, version_of
 from automation.intake.matching import Candidate, Concerned, by_ids
 from automation.models import Event, Json, Timer, Trigger, Workflow
-from automation.models.event_queries import events_between, timers_of, triggers_of
+from automation.models.event_queries import events_between, projects_of, timers_of, triggers_of
 from automation.settings import Settings
 from automation.triggers.types import BY_PATTERN, STUDIO, hears
 
@@ -47,6 +47,8 @@ class Told:
     reason: str
     execution_id: UUID | None = None
     due_at: datetime | None = None
+    project_id: str | None = None
+    """Of the workflow; None: it is the platform's, or deleted."""
 
 
 async def tell(session: AsyncSession, event: Event) -> list[Told]:
@@ -58,7 +60,9 @@ async def tell(session: AsyncSession, event: Event) -> list[Told]:
         decision = decisions.pop(trigger.id, None)
         decision = decision or {"outcome": NOT_HEARD, "reason": _deaf(trigger, event)}
         told.append(_told(decision, event, timers, trigger, workflow))
-    return told + [_told(one, event, timers, None, None) for one in decisions.values()]  # triggers deleted since
+    projects = await projects_of(session, {UUID(one["workflow_id"]) for one in decisions.values()})
+    deleted = [_told(one, event, timers, None, None) for one in decisions.values()]  # since then
+    return told + [replace(one, project_id=projects.get(one.workflow_id)) for one in deleted]
 
 
 def _deaf(trigger: Trigger, event: Event) -> str:
@@ -97,6 +101,7 @@ def _told(
         workflow_name=workflow.name if workflow else "",
         trigger_type=trigger.trigger_type if trigger else "",
         event_type=trigger.event_type if trigger else "",
+        project_id=workflow.project_id if workflow else None,
         fired=told["outcome"] == Outcome.FIRED,
         **told,
     )

@@ -9,7 +9,7 @@ from automation import egress
 from automation.addresses import parse_address, parse_allowed, reason_against
 from automation.errors import NetworkError, ValidationError
 from automation.integrations.guard import Permit, guarded
-from automation.integrations.types import AppriseCredentials
+from automation.integrations.proofs import AppriseCredentials
 from automation.settings import Settings
 
 

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from automation.errors import NetworkError, NotFoundError, RefusedError, UnavailableError, ValidationError
 from automation.integrations.credentials import recent
-from automation.integrations.types import Config, Credentials, parse_config
+from automation.integrations.proofs import Credentials
+from automation.integrations.types import Config, parse_config
 from automation.models.integration_queries import named_integration
 from automation.steps import StepContext
 

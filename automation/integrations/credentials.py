@@ -27,7 +27,8 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect_sqlalchemy import AsyncDriver, AsyncSqlAlchemyConnector, ConnectionComponents
 
 from automation.errors import NotFoundError, UnavailableError
-from automation.integrations.types import Config, Credentials, LoginCredentials, SqlConfig
+from automation.integrations.proofs import Credentials, LoginCredentials
+from automation.integrations.types import Config, SqlConfig
 
 BLOCK_PREFIX = "automation-integration-"
 FRESH = 60.0

@@ -27,7 +27,7 @@ _here = threading.local()
 _hook = threading.Lock()
 _CONNECTS = ("socket.connect", "socket.sendto", "socket.sendmsg")
 _FORBIDDEN = (
-    "_thread.start_new_thread",  # the hook would not see what runs there
+    "_thread.start_new_thread", "_thread.start_joinable_thread",  # the hook would not see what runs there
     "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork",
     "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod",
 )  # fmt: skip

@@ -12,18 +12,15 @@ from automation import egress
 from automation.errors import NotFoundError, RefusedError, UnavailableError
 from automation.integrations import apprise, smtp, sql
 from automation.integrations.credentials import load
+from automation.integrations.proofs import AppriseCredentials, Credentials, LoginCredentials, WebhookCredentials
 from automation.integrations.scrub import scrubbed, scrubbed_error
 from automation.integrations.types import (
     AppriseConfig,
-    AppriseCredentials,
     Config,
-    Credentials,
     HttpConfig,
-    LoginCredentials,
     SmtpConfig,
     SqlConfig,
     WebhookConfig,
-    WebhookCredentials,
     auth_headers,
     below,
     parse_config,

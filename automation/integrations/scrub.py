@@ -6,6 +6,9 @@ from typing import Any
 from automation.errors import StepError, as_step_error
 from automation.redaction import REDACTED
 
+_TELLING = 4
+"""So many characters of a secret are told by nobody; fewer stand in any text."""
+
 
 def scrubbed(value: Any, secrets: Sequence[str]) -> Any:
     """JSON without these texts, in its keys and values, at any depth.
@@ -14,14 +17,29 @@ def scrubbed(value: Any, secrets: Sequence[str]) -> Any:
         secrets: the longest first, as one may be a part of another.
     """
     if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, REDACTED)
-        return value
+        return _text(value, secrets)
     if isinstance(value, dict):
         return {scrubbed(key, secrets): scrubbed(one, secrets) for key, one in value.items()}
     if isinstance(value, list):
         return [scrubbed(one, secrets) for one in value]
     return value
+
+
+def _text(text: str, secrets: Sequence[str]) -> str:
+    if told := _told_at_the_end(text, secrets):
+        text = text[:-told] + REDACTED
+    for secret in secrets:
+        text = text.replace(secret, REDACTED)
+    return text
+
+
+def _told_at_the_end(text: str, secrets: Sequence[str]) -> int:
+    """How many characters of a secret a text ends in that was cut within it; 0: it was not."""
+    for secret in secrets:
+        for length in range(min(len(secret), len(text)), _TELLING - 1, -1):
+            if text.endswith(secret[:length]):
+                return length
+    return 0
 
 
 def scrubbed_error(error: Exception, secrets: Sequence[str]) -> StepError:

@@ -11,7 +11,8 @@ from typing import TypeVar
 from automation import egress
 from automation.addresses import Address
 from automation.errors import NetworkError, ValidationError
-from automation.integrations.types import LoginCredentials, SmtpConfig
+from automation.integrations.proofs import LoginCredentials
+from automation.integrations.types import SmtpConfig
 from automation.settings import Settings
 from automation.steps import one_line
 

@@ -19,7 +19,8 @@ import orjson
 
 from automation import egress
 from automation.errors import DatabaseError, NetworkError, StepError, ValidationError
-from automation.integrations.types import LoginCredentials, SqlConfig
+from automation.integrations.proofs import LoginCredentials
+from automation.integrations.types import SqlConfig
 from automation.models import Json
 from automation.settings import Settings
 from automation.steps import one_line

@@ -1,18 +1,16 @@
-"""The types of integrations: what may stand in the `config` of each, and in its `credentials`.
+"""The types of integrations: what may stand in the `config` of each, and which credentials go with it.
 
-The config is ours, and shown to everybody who may read. The credentials go into a block of Prefect's, and are never
-shown. They are meant for one `destination`, which follows from the config: were it changed, they would be sent
-elsewhere, so that whoever changes it has to know them.
+The config is ours, and shown to everybody who may read. The credentials are meant for one `destination`, which follows
+from the config: were it changed, they would be sent elsewhere, so that whoever changes it has to know them.
 """
 
-import base64
 import re
 from collections.abc import Mapping
 from email.utils import parseaddr
 from typing import Annotated, ClassVar, Literal, TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic import ValidationError as PydanticError
 
 from automation import egress
@@ -20,13 +18,19 @@ from automation.addresses import is_host_name, parse_address
 from automation.errors import RefusedError, ValidationError
 from automation.foundation.mail import is_address
 from automation.intake.events import storable
+from automation.integrations.proofs import (
+    CONTROL,
+    AppriseCredentials,
+    BasicCredentials,
+    BearerCredentials,
+    Credentials,
+    HeaderCredentials,
+    LoginCredentials,
+    Part,
+    Plain,
+    WebhookCredentials,
+)
 from automation.models import Json
-from automation.triggers.signatures import check_secret
-
-_PRINTED = re.compile(r"[\x20-\x7e]+")
-_NO_BLANKS = re.compile(r"[\x21-\x7e]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SHORTEST = 4  # characters of a secret that is looked for in texts; shorter ones stand in any
 
 
 def _url(value: str) -> str:
@@ -46,130 +50,14 @@ def _host(value: str) -> str:
     return value.lower()
 
 
-def _plain(value: str) -> str:
-    if _CONTROL.search(value):
-        raise ValueError("has control characters")
-    return value
-
-
-def _secret(pattern: re.Pattern[str], expected: str) -> AfterValidator:
-    def check(value: SecretStr) -> SecretStr:
-        if not pattern.fullmatch(value.get_secret_value()):
-            raise ValueError(expected)
-        return value
-
-    return AfterValidator(check)
-
-
-def _password(value: SecretStr) -> SecretStr:
-    if _CONTROL.search(value.get_secret_value()):
-        raise ValueError("has control characters")
-    if not value.get_secret_value().strip("*"):  # Prefect would take them for a password that it is not to change
-        raise ValueError("consists of asterisks, as what hides a password does; give the password itself")
-    return value
-
-
 Url = Annotated[str, Field(max_length=2000), AfterValidator(_url)]
 Host = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_host)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Plain = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
-Password = Annotated[SecretStr, Field(min_length=1, max_length=4096), AfterValidator(_password)]
-HeaderSecret = Annotated[
-    SecretStr, Field(max_length=4096), _secret(_PRINTED, "expected ASCII characters that are printed")
-]
-Token = Annotated[
-    SecretStr, Field(max_length=4096), _secret(_NO_BLANKS, "expected ASCII characters that are printed, without blanks")
-]
+
+P = TypeVar("P", bound=Part)
 
 
-P = TypeVar("P", bound="_Part")
-
-
-class _Part(BaseModel):
-    """A part of a request; an unknown key is an error, and no error repeats a value."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
-
-
-# --- credentials ----------------------------------------------------------------------------------------------
-
-
-class Credentials(_Part):
-    """What proves who calls."""
-
-    def spellings(self) -> list[str]:
-        """Each secret in every spelling in which an answer or an error could repeat it, the longest first."""
-        plain = [one.get_secret_value() for _, one in self if isinstance(one, SecretStr)]
-        known = {one for secret in plain for one in (secret, quote(secret), quote(secret, safe=""), *self._encoded())}
-        return sorted((one for one in known if len(one) >= _SHORTEST), key=len, reverse=True)
-
-    def _encoded(self) -> list[str]:
-        return []
-
-
-class BearerCredentials(Credentials):
-    """Of `auth: bearer`."""
-
-    token: Token
-
-
-class LoginCredentials(Credentials):
-    """A name and a password, of a mail server or a database."""
-
-    username: Plain
-    password: Password
-
-    def _encoded(self) -> list[str]:
-        password = self.password.get_secret_value().encode()
-        plain = b"\0" + self.username.encode() + b"\0" + password  # SASL's PLAIN
-        return [base64.b64encode(one).decode() for one in (password, plain)]
-
-
-class BasicCredentials(LoginCredentials):
-    """Of `auth: basic`."""
-
-    username: Annotated[Plain, Field(pattern="^[^:]*$")]
-
-    @property
-    def basic(self) -> str:
-        """As HTTP has them."""
-        return base64.b64encode(f"{self.username}:{self.password.get_secret_value()}".encode()).decode()
-
-    def _encoded(self) -> list[str]:
-        return [self.basic, *super()._encoded()]
-
-
-class HeaderCredentials(Credentials):
-    """Of `auth: header`: the header's value."""
-
-    value: HeaderSecret
-
-
-class WebhookCredentials(Credentials):
-    """What a webhook is signed with: `whsec_…`."""
-
-    secret: SecretStr
-
-    @field_validator("secret")
-    @classmethod
-    def _can_sign(cls, value: SecretStr) -> SecretStr:
-        try:
-            check_secret("standard", value.get_secret_value(), "secret")
-        except RefusedError as error:
-            raise ValueError(str(error).removeprefix("secret: ")) from None
-        return value
-
-
-class AppriseCredentials(Credentials):
-    """An Apprise URL, which names service, account and token in one."""
-
-    url: Annotated[SecretStr, Field(max_length=4000), _secret(re.compile(r"[a-z0-9+]+://[\x21-\x7e]+"), "no URL")]
-
-
-# --- configs --------------------------------------------------------------------------------------------------
-
-
-class Config(_Part):
+class Config(Part):
     """What is public of an integration."""
 
     name: ClassVar[str]
@@ -361,7 +249,7 @@ def below(base_url: str, path: str) -> str:
     """
     plain, mark, query = path.partition("?")
     steps = re.split(r"[/\\]", unquote(plain))
-    if any(one.partition(";")[0] in (".", "..") for one in steps) or "#" in path or _CONTROL.search(unquote(plain)):
+    if any(one.partition(";")[0] in (".", "..") for one in steps) or "#" in path or CONTROL.search(unquote(plain)):
         raise ValidationError("path: must stay below the base URL: no '.' or '..' in it, no '#', no control characters")
     joined = f"{base_url.rstrip('/')}/{plain.lstrip('/')}" if plain.strip("/") else base_url
     url, base = egress.parse_url(joined + mark + query), egress.parse_url(base_url)

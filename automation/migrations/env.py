@@ -1,6 +1,7 @@
 """Alembic's entry; the connection comes from `automation.migrate`, one transaction for all steps."""
 
 from alembic import context
+
 from automation.models import Base
 
 context.configure(

@@ -22,7 +22,7 @@ async def list_alerts(
     position: Position | None = None,
     size: int = 50,
 ) -> Page[tuple[Alert]]:
-    """Alerts, newest first; ix_alerts_created_at_id, ix_alerts_project_id_created_at.
+    """Alerts, newest first; ix_alerts_created_at_id, ix_alerts_project_id_created_at, ix_alerts_open.
 
     Args:
         is_open: those that nobody has acknowledged and that are not over, or the others.

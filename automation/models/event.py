@@ -18,6 +18,7 @@ class Event(Base):
     __table_args__ = (
         Index("ix_events_project_id_received_at", "project_id", "received_at"),
         Index("ix_events_received_at", "received_at"),
+        Index("ix_events_type_received_at", "type", "received_at"),
     )
 
     id: Mapped[str] = mapped_column(String(200), primary_key=True)

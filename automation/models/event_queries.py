@@ -1,6 +1,6 @@
 """What people ask of the inbox: the list, one event, and the triggers that might have heard it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -25,7 +25,8 @@ async def list_events(
     position: Position | None = None,
     size: int = 50,
 ) -> Page[tuple[Event]]:
-    """Events, newest first, without their data; ix_events_received_at, ix_events_project_id_received_at."""
+    """Events, newest first, without their data; ix_events_received_at, ix_events_project_id_received_at,
+    ix_events_type_received_at."""
     query = select(Event).options(defer(Event.data, raiseload=True), defer(Event.decisions, raiseload=True))
     if project_id is not None:
         query = query.where(Event.project_id == project_id)
@@ -83,6 +84,14 @@ async def triggers_of(
         .limit(size)
     )
     return [(trigger, workflow) for trigger, workflow in (await session.execute(query)).tuples()]
+
+
+async def projects_of(session: AsyncSession, workflows: Collection[UUID]) -> dict[UUID, str | None]:
+    """The project of each of these workflows that is there."""
+    if not workflows:
+        return {}
+    query = select(Workflow.id, Workflow.project_id).where(Workflow.id.in_(workflows))
+    return dict((await session.execute(query)).tuples().all())
 
 
 async def timers_of(session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, Timer]:

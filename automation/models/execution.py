@@ -104,6 +104,14 @@ class Execution(WithId, Base):
             "id",
             postgresql_where=text("status IN ('FAILED', 'CANCELLED')"),
         ),
+        # of the kinds that are rare, which most are beside auto-save
+        Index(
+            "ix_workflow_executions_kind",
+            "kind",
+            "created_at",
+            "id",
+            postgresql_where=text("kind <> 'auto-save'"),
+        ),
         Index("ix_workflow_executions_degraded", "created_at", "id", postgresql_where=text("degraded")),
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, func, or_, select, text
+from sqlalchemy import ColumnElement, bindparam, func, literal_column, or_, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
@@ -75,7 +75,7 @@ async def list_executions(
     size: int = 50,
 ) -> Page[tuple[Execution, str]]:
     """Executions with the names of their workflows, newest first; ix_workflow_executions_created_at_id, and what is
-    rare by partial indexes: _open, _unsuccessful, _degraded, _parent_id.
+    rare by partial indexes: _open, _unsuccessful, _degraded, _kind, _parent_id.
 
     What can be large (trigger data, result) is not read.
     """
@@ -92,6 +92,8 @@ async def list_executions(
         query = query.where(_has_status(status))
     if kind is not None:
         query = query.where(Execution.kind == kind)
+        if kind != "auto-save":  # said once more, so that PostgreSQL sees that the partial index is meant
+            query = query.where(Execution.kind != literal_column("'auto-save'"))
     if parent_id is not None:
         query = query.where(Execution.parent_id == parent_id)
     if degraded is not None:

@@ -41,6 +41,12 @@ class Alert(WithId, Base):
     __table_args__ = (
         Index("ix_alerts_created_at_id", "created_at", "id"),
         Index("ix_alerts_project_id_created_at", "project_id", "created_at"),
+        Index(
+            "ix_alerts_open",
+            "created_at",
+            "id",
+            postgresql_where=text("resolved_at IS NULL AND acknowledged_at IS NULL"),
+        ),
         Index("ix_alerts_rule_notified_at", "rule", "notified_at"),
         Index(
             "ix_alerts_untold",

@@ -164,6 +164,7 @@ class Delivery(WithId, Base):
         Index("ix_deliveries_due_at", "due_at", postgresql_where=text("status = 'PENDING'")),
         Index("ix_deliveries_created_at_id", "created_at", "id"),
         Index("ix_deliveries_execution_id", "execution_id"),
+        Index("ix_deliveries_project_id_created_at", "project_id", "created_at"),
         Index("uq_deliveries_key", "key", unique=True),
     )
 

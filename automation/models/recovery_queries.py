@@ -138,7 +138,8 @@ async def list_deliveries(
     position: Position | None = None,
     size: int = 50,
 ) -> Page[tuple[Delivery]]:
-    """Deliveries, newest first; ix_deliveries_created_at_id, ix_deliveries_execution_id."""
+    """Deliveries, newest first; ix_deliveries_created_at_id, ix_deliveries_execution_id,
+    ix_deliveries_project_id_created_at."""
     query = select(Delivery)
     if status is not None:
         query = query.where(Delivery.status == status)

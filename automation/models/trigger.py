@@ -37,6 +37,7 @@ class Trigger(WithId, WithTimes, Base):
         ),
         Index("ix_triggers_workflow_id", "workflow_id"),
         Index("ix_triggers_created_at_id", "created_at", "id"),
+        Index("ix_triggers_project_id_created_at", "project_id", "created_at"),
     )
 
     workflow_id: Mapped[UUID] = mapped_column(ForeignKey("workflows.id", ondelete="CASCADE"))

@@ -31,7 +31,7 @@ async def list_triggers(
     size: int = 50,
 ) -> Page[tuple[Trigger, bool]]:
     """Triggers of workflows that are not archived, with whether their workflow is active, newest first;
-    ix_triggers_created_at_id."""
+    ix_triggers_created_at_id, ix_triggers_project_id_created_at, ix_triggers_workflow_id."""
     query = _WITH_WORKFLOW.where(Workflow.archived_at.is_(None))
     if project_id is not None:
         query = query.where(Trigger.project_id == project_id)

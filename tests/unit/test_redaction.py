@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automation.errors import RefusedError
-from automation.redaction import REDACTED, Redacts, redact, redact_text, restored
+from automation.conditions import holds
+from automation.errors import NetworkError, RefusedError
+from automation.redaction import REDACTED, Redacts, redact, redact_error, redact_text, restored
 
 HIDDEN = "hunter2"
 NAMES = [
@@ -99,6 +100,40 @@ def test_where_nothing_is_stored_the_placeholder_is_refused_rather_than_stored(g
         restored(given, {"headers": {}}, "config")
 
     assert caught.value.field == field
+
+
+def test_an_error_tells_no_secret_and_neither_does_what_it_came_from() -> None:
+    error = NetworkError(f"401 for token={HIDDEN}", retry_after=9)
+    error.__cause__ = ValueError(HIDDEN)
+    clean = redact_error(error)
+    assert (str(clean), clean.retry_after, clean.__cause__) == (f"401 for token={REDACTED}", 9, None)
+
+    kept = NetworkError("away")
+    kept.__cause__ = OSError("no route")
+    assert redact_error(kept).__cause__ is not None
+    kept.__cause__ = OSError(f"https://me:{HIDDEN}@host")
+    assert redact_error(kept).__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("field", "found"),
+    [
+        ("data.user.password", HIDDEN), ("data.tokens.0", HIDDEN), ("data.user", {"name": "a", "password": HIDDEN}),
+        ("data.all", [{"password": HIDDEN}]), ("data.url", f"https://me:{HIDDEN}@host/"),
+    ],
+)  # fmt: skip
+def test_why_a_condition_does_not_hold_is_said_without_a_secret(field: str, found: Any) -> None:
+    root: Any = found
+    for part in reversed(field.split(".")):
+        root = [root] if part == "0" else {part: root}
+
+    verdict = holds({"field": field, "operator": "==", "value": 1}, root)
+
+    assert not verdict.holds
+    assert REDACTED in verdict.reason
+    assert HIDDEN not in verdict.reason
+    secret = {"field": "data.user.password", "operator": "==", "value": HIDDEN}
+    assert HIDDEN not in holds(secret, {}).reason
 
 
 def test_a_log_line_tells_no_secret_wherever_it_came_in() -> None:

@@ -57,6 +57,7 @@ def upgrade() -> None:
     _keys_of_requests()
     _what_the_api_shows()
     _integrations_by_name()
+    _what_is_filtered()
 
 
 def _keys_of_requests() -> None:
@@ -108,7 +109,32 @@ def _integrations_by_name() -> None:
     )
 
 
+def _what_is_filtered() -> None:
+    op.create_index("ix_deliveries_project_id_created_at", "deliveries", ["project_id", "created_at"], unique=False)
+    op.create_index("ix_triggers_project_id_created_at", "triggers", ["project_id", "created_at"], unique=False)
+    op.create_index("ix_events_type_received_at", "events", ["type", "received_at"], unique=False)
+    op.create_index(
+        "ix_alerts_open",
+        "alerts",
+        ["created_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("resolved_at IS NULL AND acknowledged_at IS NULL"),
+    )
+    op.create_index(
+        "ix_workflow_executions_kind",
+        "workflow_executions",
+        ["kind", "created_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("kind <> 'auto-save'"),
+    )
+
+
 def downgrade() -> None:
+    op.drop_index("ix_workflow_executions_kind", table_name="workflow_executions")
+    op.drop_index("ix_alerts_open", table_name="alerts")
+    op.drop_index("ix_events_type_received_at", table_name="events")
+    op.drop_index("ix_triggers_project_id_created_at", table_name="triggers")
+    op.drop_index("ix_deliveries_project_id_created_at", table_name="deliveries")
     op.drop_index("uq_integrations_name", table_name="integrations")
     op.drop_index("ix_integrations_created_at_id", table_name="integrations")
     for table in ("alerts", "projects", "workflows"):

@@ -1,6 +1,7 @@
 """Projects over HTTP: what is going on in each, publishing one, and deleting one until nothing of it is left."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,19 +12,25 @@ from prefect.states import Cancelled
 from pydantic import SecretStr
 from sqlalchemy import func, select, text
 
+from automation import erasure
 from automation.api import Services
 from automation.erasure import Erasure
+from automation.errors import NotFoundError
 from automation.integrations import credentials
-from automation.integrations.types import BearerCredentials, parse_config
+from automation.integrations.proofs import BearerCredentials
+from automation.integrations.types import parse_config
 from automation.models import (
     Activity,
     Alert,
     ApiKey,
     AuditEntry,
     Base,
+    DeadLetter,
+    DedupeKey,
     Delivery,
     Event,
     Execution,
+    ExecutionAttempt,
     ExecutionLog,
     FlowRun,
     Integration,
@@ -31,7 +38,13 @@ from automation.models import (
     Project,
     ProjectDeletion,
     Status,
+    StepAttempt,
+    StepExecution,
+    Timer,
+    TriggerState,
+    Wait,
     WorkflowDeployment,
+    WorkflowVersion,
     utc_now,
 )
 from automation.runtime import releases
@@ -41,6 +54,8 @@ from tests.integration.api.serving import KEY, Api, page_event, serve
 from tests.integration.flows import carry
 from tests.integration.rows import every, write
 from tests.integration.runtime import Runtime
+
+DAY = timedelta(days=1)
 
 
 @pytest.fixture
@@ -154,15 +169,32 @@ async def erase(api: Api) -> None:
     await Erasure(services.database, services.prefect, services.settings).round()
 
 
-async def fill(api: Api, project_id: str) -> UUID:
-    """A project with something in every table; an execution of it."""
+async def fill(api: Api, project_id: str, platform: UUID) -> UUID:
+    """A project with something in every table, at a trigger of the platform too; an execution of it."""
     await publish_workflows(api, project_id)
     hook = {"name": "W", "project_id": project_id, "triggers": [{"trigger_type": "WEBHOOK"}]}
     workflow = (await api.post("workflows/", hook)).json()
-    id_ = await api.execution(UUID(workflow["id"]), Status.COMPLETED)
+    id_ = await api.execution(UUID(workflow["id"]), Status.FAILED)
+    child = await api.execution(UUID(workflow["id"]), Status.COMPLETED, parent_id=id_, parent_step="s")
     at = {"project_id": project_id}
+    event = {"event_id": f"e:{project_id}", "event_type": "x", "event_data": {"secret": 1}, "occurred_at": utc_now()}
     await write(
         api.database,
+        StepExecution(execution_id=id_, identifier="s", step_type="WAIT", order=1, status=Status.COMPLETED, **at),
+        StepAttempt(execution_id=id_, identifier="s", attempt=1, status=Status.FAILED),
+        ExecutionAttempt(execution_id=id_, attempt=1, status=Status.FAILED),
+        Wait(execution_id=id_, identifier="s", kind="execution", child_id=child, status="RESOLVED", **at),
+        DeadLetter(
+            execution_id=id_, workflow_id=UUID(workflow["id"]), kind="custom-workflow", error_code="X",
+            error_message="m", **at,
+        ),
+        WorkflowVersion(workflow_id=UUID(workflow["id"]), version=99, definition={"steps": []}),
+        *(
+            Timer(trigger_id=trigger, purpose="delay", key=project_id, due_at=utc_now() + DAY, **event, **at)
+            for trigger in (platform, UUID(workflow["triggers"][0]["id"]))
+        ),
+        *(TriggerState(trigger_id=platform, key=key) for key in (project_id, f"seen:{project_id}:page-1")),
+        DedupeKey(trigger_id=platform, key=f"{project_id}:order-1", event_id="e"),
         ExecutionLog(execution_id=id_, level="INFO", message="of one", **at),
         ExecutionLog(level="INFO", message="of a batch", **at),
         Activity(idempotency_key=f"a:{project_id}", type="page.updated", **at),
@@ -181,6 +213,12 @@ async def fill(api: Api, project_id: str) -> UUID:
     return id_
 
 
+async def platform_trigger(api: Api) -> UUID:
+    """A trigger that hears the events of every project."""
+    body = {"name": "All", "triggers": [{"trigger_type": "EVENT", "event_type": "x"}]}
+    return UUID((await api.post("workflows/", body)).json()["triggers"][0]["id"])
+
+
 async def rows_of(api: Api, project_id: str) -> dict[str, int]:
     """How many rows every table has that names a project."""
     counts = {}
@@ -194,8 +232,9 @@ async def rows_of(api: Api, project_id: str) -> dict[str, int]:
 
 async def test_of_a_deleted_project_nothing_is_left_but_what_the_audit_says(of_home: Api) -> None:
     api = of_home
+    platform = await platform_trigger(api)
     for id_ in ("p1", "p2"):
-        await fill(api, id_)
+        await fill(api, id_, platform)
     other = await rows_of(api, "p2")
 
     answer = await api.client.delete("projects/p1/")
@@ -207,11 +246,15 @@ async def test_of_a_deleted_project_nothing_is_left_but_what_the_audit_says(of_h
     }  # fmt: skip
     assert (await api.get("projects/p1/")).status_code == 404
     assert await rows_of(api, "p2") == other
+    assert {one.key for one in await every(api.database, TriggerState)} == {"p2", "seen:p2:page-1"}
+    assert {one.key for one in await every(api.database, DedupeKey)} == {"p2:order-1"}
+    for model in (ExecutionAttempt, StepAttempt):
+        assert len(await every(api.database, model)) == 1
     root = api.services.settings.runtime_root
     assert [path.name for path in await asyncio.to_thread(lambda: list(root.iterdir()))] == ["p2"]
     [deletion] = await every(api.database, ProjectDeletion)
     assert deletion.completed_at
-    assert deletion.deleted["workflow_executions"] == 2
+    assert deletion.deleted["workflow_executions"] == 3
     [key] = [one for one in await every(api.database, ApiKey) if one.project_id == "p1"]
     assert key.revoked_at
 
@@ -265,6 +308,50 @@ async def test_a_deletion_waits_for_what_runs_and_has_it_stopped(of_home: Api) -
     assert (await api.get("projects/p1/")).status_code == 404
 
 
+async def test_what_the_platform_does_for_a_deleted_project_ends_too(of_home: Api) -> None:
+    api = of_home
+    await publish_workflows(api)
+    everybodys = await api.workflow(None)
+    waiting, retrying, waiting_elsewhere = [
+        await api.execution(everybodys, status, project_id=id_)
+        for status, id_ in ((Status.WAITING, "p1"), (Status.RETRYING, "p1"), (Status.WAITING, "p2"))
+    ]
+    await write(
+        api.database,
+        Wait(execution_id=waiting, identifier="ask", kind="approval", project_id="p1"),
+        StepExecution(execution_id=retrying, identifier="s", step_type="TRANSFORM", order=1, status=Status.FAILED),
+    )
+
+    await api.client.delete("projects/p1/")
+
+    [wait] = await every(api.database, Wait)
+    assert wait.status == "CANCELLED"
+    assert [(await api.stored(one)).status for one in (waiting, retrying, waiting_elsewhere)] == [
+        "CANCELLED", "CANCELLED", "WAITING",
+    ]  # fmt: skip
+    await erase(api)
+    assert [one.id for one in await every(api.database, Execution)] == [waiting_elsewhere]
+
+
+async def test_what_came_while_a_project_was_cleared_away_goes_with_it(
+    of_home: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = of_home
+    await publish_workflows(api)
+    await api.client.delete("projects/p1/")
+    finish = erasure._finish
+
+    async def late(*arguments: Any) -> str:
+        await api.post("events/", page_event("p1", id="late"))
+        return await finish(*arguments)
+
+    monkeypatch.setattr(erasure, "_finish", late)
+    await erase(api)
+
+    assert await every(api.database, Event) == []
+    assert await every(api.database, Project) == []
+
+
 @pytest.mark.usefixtures("deployed")
 async def test_what_prefect_holds_of_a_deleted_project_goes_too(of_home: Api, prefect: PrefectClient) -> None:
     api = of_home
@@ -296,7 +383,8 @@ async def test_what_prefect_holds_of_a_deleted_project_goes_too(of_home: Api, pr
     assert await every(api.database, WorkflowDeployment) == []
     assert await every(api.database, FlowRun) == []
     assert run.id not in {one.id for one in await prefect.read_flow_runs()}
-    assert await credentials.load(prefect, integration.id, config) is None
+    with pytest.raises(NotFoundError):
+        await credentials.load(prefect, integration.id, config)
 
 
 async def test_where_runtime_is_a_module_of_its_own_it_is_told(

@@ -6,14 +6,19 @@ A new endpoint has no row, and the first test fails until it has one.
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import product
 from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
 import pytest
+from fastapi.routing import iter_route_contexts
 from httpx import Response
+from sqlalchemy import delete
 
+from automation.api import create_app
 from automation.api.auth import GRANTS
+from automation.api.idempotency import REPLAYED
 from automation.models import (
     Alert,
     ApiKey,
@@ -43,6 +48,7 @@ class Row:
         scope: what a key needs; None: no key is asked for.
         body: a good one, `FOREIGN` being in the names of the other project's objects: `{workflow}`, `{project}`, …
         query: what it cannot do without.
+        headers: beside the key.
         about: the object in its address; `list` for a list, `new` for what makes something in a project, `many` for
             what changes many, `none` when no project is concerned.
     """
@@ -51,6 +57,7 @@ class Row:
     about: str = "none"
     body: Any = None
     query: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 STEP = {"step_type": "WAIT", "config": {"seconds": 1}}
@@ -128,6 +135,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/audit/"): Row("admin", "list"),
     ("GET", "/health/live/"): Row(None),
     ("GET", "/health/ready/"): Row(None),
+    ("GET", "/openapi.json"): Row(None),
 }
 ROWS = sorted(TABLE.items())
 KEYED = [pytest.param(*place, row, id=" ".join(place)) for place, row in ROWS if row.scope]
@@ -138,6 +146,7 @@ def of(*kinds: str) -> list[Any]:
     return [pytest.param(*place, row, id=" ".join(place)) for place, row in ROWS if row.about in kinds]
 
 
+MANY = [path for (_, path), row in ROWS if row.about == "many"]
 ABOUT_ONE = of(*{row.about for _, row in ROWS} - {"list", "new", "many", "none"})
 
 
@@ -169,24 +178,29 @@ async def call(api: Api, key: str | None, method: str, path: str, row: Row, **na
     body = orjson.dumps(row.body)
     for name, value in {**missing, **names}.items():
         body = body.replace(b"{%s}" % name.encode(), str(value).encode())
-    headers = {"Authorization": "" if key is None else f"Bearer {key}"}
+    headers = {"Authorization": "" if key is None else f"Bearer {key}", **row.headers}
     content = None if row.body is None else body
     place = filled.removeprefix("/")
     return await api.client.request(method, place, content=content, headers=headers, params=row.query)
 
 
 async def test_the_table_has_each_endpoint_and_no_other(api: Api) -> None:
-    paths = (await api.get("openapi.json")).json()["paths"]
-
-    assert set(TABLE) == {
-        (method.upper(), path.removeprefix(PREFIX)) for path, methods in paths.items() for method in methods
+    routes = list(iter_route_contexts(create_app(api.services).routes))
+    served = {
+        (method, str(one.path).removeprefix(PREFIX).replace("{id:path}", "{id}"))
+        for one in routes
+        for method in one.methods or ("of what is mounted",)
     }
+
+    assert set(TABLE) == served - {("HEAD", "/openapi.json")}
 
 
 async def test_the_description_says_which_endpoints_need_a_key_and_how_they_refuse(api: Api) -> None:
     paths = (await api.get("openapi.json")).json()["paths"]
 
     for (method, path), row in TABLE.items():
+        if path == "/openapi.json":
+            continue
         described = paths[PREFIX + path][method.lower()]
         assert bool(described.get("security")) == bool(row.scope), path
         if row.scope:
@@ -225,8 +239,8 @@ async def test_without_a_good_key_nobody_gets_in(
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-@pytest.mark.parametrize("path", ["/health/live/", "/health/ready/"])
-async def test_health_needs_no_key(api: Api, path: str) -> None:
+@pytest.mark.parametrize("path", ["/health/live/", "/health/ready/", "/openapi.json"])
+async def test_health_and_the_description_need_no_key(api: Api, path: str) -> None:
     assert (await call(api, None, "GET", path, TABLE["GET", path])).status_code == 200
 
 
@@ -273,6 +287,7 @@ async def foreign(api: Api) -> dict[str, object]:
     workflow = await api.workflow(FOREIGN)
     execution = await api.execution(workflow, Status.WAITING)
     letter = await api.execution(workflow, Status.FAILED)
+    child = await api.execution(workflow, Status.RUNNING, parent_id=execution, parent_step="wait")
     ids: dict[str, Any] = {name: uuid4() for name in ("trigger", "delivery", "alert", "integration", "step")}
     async with api.database.transaction() as session:
         session.add_all([
@@ -316,6 +331,7 @@ async def foreign(api: Api) -> dict[str, object]:
         "workflow": workflow,
         "execution": execution,
         "letter": letter,
+        "child": child,
         "event": "evt-1",
         "project": FOREIGN,
         "api-key": key_id,
@@ -340,6 +356,27 @@ async def test_what_belongs_to_another_project_is_answered_like_what_is_not_ther
 
     assert theirs.status_code == nobodys.status_code == 404
     assert shape(theirs, foreign[row.about]) == shape(nobodys, unknown)
+
+
+@pytest.mark.parametrize(("method", "path", "row"), ABOUT_ONE)
+@pytest.mark.parametrize("header", [{"If-Match": "*"}, {"If-Match": '"of-another"'}, {"Idempotency-Key": "theirs"}])
+async def test_no_header_tells_what_another_project_has(
+    api: Api, foreign: dict[str, object], method: str, path: str, row: Row, header: dict[str, str]
+) -> None:
+    _, given = await key(api, "admin", project_id=OWN)
+    _, theirs = await key(api, "admin", project_id=FOREIGN)
+    row = replace(row, headers=header)
+    unknown: object = {"project": "p-unknown", "event": "evt-unknown"}.get(row.about, uuid4())
+    if method == "POST":  # so that there is an answer that could be repeated
+        await call(api, theirs, method, path, row, **foreign)
+
+    answer = await call(api, given, method, path, row, **foreign)
+
+    assert answer.status_code == 404
+    assert REPLAYED not in answer.headers
+    assert "etag" not in answer.headers
+    nobodys = await call(api, given, method, path, row, **{row.about: unknown})
+    assert shape(answer, foreign[row.about]) == shape(nobodys, unknown)
 
 
 @pytest.mark.parametrize(("method", "path", "row"), ABOUT_ONE)
@@ -368,6 +405,55 @@ async def test_lists_leave_out_what_belongs_to_another_project_whatever_they_are
     assert theirs.json()["results"], "there is something to be left out"
 
 
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("/executions/", {"workflow_id": "workflow"}),
+        ("/executions/", {"parent_id": "execution"}),
+        ("/triggers/", {"workflow_id": "workflow"}),
+        ("/deliveries/", {"execution_id": "letter"}),
+        ("/audit/", {"object_id": "api-key"}),
+    ],
+)
+async def test_nobody_finds_by_its_id_what_belongs_to_another_project(
+    api: Api, foreign: dict[str, object], path: str, query: dict[str, str]
+) -> None:
+    _, given = await key(api, "admin", project_id=OWN)
+    wanted = {name: str(foreign[kind]) for name, kind in query.items()}
+
+    answer = await call(api, given, "GET", path, Row("read", query=wanted))
+
+    assert (answer.status_code, answer.json()["results"]) == (200, [])
+    assert (await api.get(path.removeprefix("/"), **wanted)).json()["results"], "there is something to be found"
+
+
+async def test_of_the_triggers_that_an_event_met_those_of_the_platform_are_not_told(api: Api) -> None:
+    """What the platform's conditions are would show in the reason why one did not fire."""
+    workflow, platform = await api.workflow(OWN), await api.workflow(None)
+    conditions = {"field": "data.page.id", "operator": "==", "value": "of the platform"}
+    common: dict[str, Any] = {"trigger_type": "EVENT", "event_type": "page.updated"}
+    async with api.database.transaction() as session:
+        session.add(Trigger(id=UUID(int=1), workflow_id=workflow, project_id=OWN, **common))
+        session.add(Trigger(id=UUID(int=2), workflow_id=platform, project_id=None, conditions=conditions, **common))
+    _, given = await key(api, "admin", project_id=OWN)
+    assert (await api.post("events/", page_event(OWN, id="evt-2"))).status_code == 202
+
+    answer = await call(api, given, "GET", "/events/{id}/", TABLE["GET", "/events/{id}/"], event="evt-2")
+
+    told = {one["trigger_id"] for one in answer.json()["triggers"]}
+    assert str(UUID(int=1)) in told
+    assert "of the platform" not in answer.text
+    assert str(UUID(int=2)) not in told
+    everything = (await api.get("events/evt-2/")).json()["triggers"]
+    assert str(UUID(int=2)) in {one["trigger_id"] for one in everything}
+    async with api.database.transaction() as session:
+        await session.execute(delete(Trigger).where(Trigger.id.in_((UUID(int=1), UUID(int=2)))))
+    answer = await call(api, given, "GET", "/events/{id}/", TABLE["GET", "/events/{id}/"], event="evt-2")
+    assert {one["trigger_id"] for one in answer.json()["triggers"]} & {str(UUID(int=1)), str(UUID(int=2))} == {
+        str(UUID(int=1))
+    }
+
+
 @pytest.mark.parametrize(("method", "path", "row"), of("new"))
 async def test_nothing_is_put_into_another_project_and_nobody_learns_whether_it_is_there(
     api: Api, foreign: dict[str, object], method: str, path: str, row: Row
@@ -393,14 +479,23 @@ async def test_nothing_is_put_into_the_whole_platform_by_who_sees_one_project(ap
     assert (answer.status_code, answer.json()["field"]) == (422, "project_id")
 
 
-@pytest.mark.parametrize(("method", "path", "row"), of("many"))
-@pytest.mark.parametrize("narrowed", [{}, {"project_id": FOREIGN}])
+@pytest.mark.parametrize(
+    ("path", "narrowed"),
+    [
+        *product(MANY, ({}, {"project_id": FOREIGN})),
+        ("/executions/retry/", {"ids": ["{letter}"]}),
+        ("/executions/retry/", {"workflow_id": "{workflow}"}),
+        ("/executions/cancel/", {"workflow_id": "{workflow}"}),
+        ("/dead-letters/redrive/", {"ids": ["{letter}"]}),
+    ],
+)
 async def test_many_are_never_those_of_another_project(
-    api: Api, foreign: dict[str, object], method: str, path: str, row: Row, narrowed: dict[str, str]
+    api: Api, foreign: dict[str, object], path: str, narrowed: dict[str, Any]
 ) -> None:
     _, given = await key(api, "admin", project_id=OWN)
+    row = TABLE["POST", path]
 
-    answer = await call(api, given, method, path, Row(row.scope, body=row.body | narrowed))
+    answer = await call(api, given, "POST", path, replace(row, body=row.body | narrowed), **foreign)
 
     assert answer.status_code == 202
     assert answer.json() == {"count": 0, "executions": [], "left": 0}

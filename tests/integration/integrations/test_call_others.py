@@ -12,7 +12,8 @@ import pytest
 
 from automation.errors import DatabaseError, NetworkError, StepError, ValidationError
 from automation.integrations import sql
-from automation.integrations.types import LoginCredentials, SqlConfig, parse_config, parse_credentials
+from automation.integrations.proofs import LoginCredentials
+from automation.integrations.types import SqlConfig, parse_config, parse_credentials
 from automation.settings import Settings
 from tests.integration.integrations.conftest import OPEN, Call, Mailbox, Make
 from tests.integration.web import Web, response

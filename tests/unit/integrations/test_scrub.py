@@ -16,6 +16,19 @@ def test_a_secret_goes_wherever_it_stands() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("it said: hunter2hunt", "it said: [redacted]"),
+        ("it said: hunt", "it said: [redacted]"),
+        ("it said: hun", "it said: hun"),
+        ("hunter2hunt was said", "[redacted]hunt was said"),
+    ],
+)
+def test_where_a_text_was_cut_the_beginning_of_a_secret_goes_too(text: str, left: str) -> None:
+    assert scrubbed({"a": text}, SECRETS) == {"a": left}
+
+
+@pytest.mark.parametrize(
     ("error", "kind", "after"),
     [
         (NetworkError("no hunter2", retry_after=9), NetworkError, 9),

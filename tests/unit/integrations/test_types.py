@@ -186,3 +186,6 @@ def test_every_spelling_of_a_secret_is_known() -> None:
     credentials = parse_credentials(config, {"username": "u", "password": "hunter/2 x"})
     assert credentials is not None
     assert set(credentials.spellings()) >= {"hunter/2 x", "hunter/2%20x", "hunter%2F2%20x", "dTpodW50ZXIvMiB4"}
+    quoted = parse_credentials(config, {"username": "u", "password": 'h"é&ter2'})
+    assert quoted is not None
+    assert set(quoted.spellings()) >= {r"h\"é&ter2", r"h\"\u00e9&ter2", "h&quot;é&amp;ter2"}
