@@ -227,9 +227,7 @@ def _listener(variable: str, host: str, port: int) -> socket.socket:
             listener.close()
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
             name = "AUTOMATION_PREFECT_HOST" if variable == "AUTOMATION_PREFECT_PORT" else "AUTOMATION_HOST"
-            raise SettingError(
-                f"{name}={host!r}: expected an address of this machine ({error.strerror})"
-            ) from None
+            raise SettingError(f"{name}={host!r}: expected an address of this machine ({error.strerror})") from None
         raise SettingError(
             f"{variable}={port}: expected a free port, but {host}:{port} cannot be used ({error.strerror}); "
             "stop what uses it, or set the variable to another number"

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import celery, figures, history, ours, report, stock
+from benchmarks import celery, figures, history, ours, reads, report, stock
 from benchmarks.machine import machine
 from benchmarks.sizes import SMOKE, Sizes
 
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[[Sizes, Path], dict[str, Any]]] = {
     "ours": ours.run,
     "celery": celery.run,
     "stock": stock.run,
+    "reads": reads.run,
     "history": history.run,
 }
 
@@ -46,7 +47,7 @@ def main() -> int:
         result[name] = _measure(name, SMOKE if arguments.smoke else Sizes(), console)
     systems = {name: result[name] for name in ("ours", "celery", "stock")}
     result["ratios"] = figures.ratios(systems)
-    result["lost"] = figures.lost(systems)
+    result["lost"] = figures.lost({**systems, "reads": result["reads"]})
     result["sizes"] = "smoke: the figures mean nothing" if arguments.smoke else "full"
     result["seconds"] = round(time.monotonic() - began)
     report.show(result, console)

@@ -50,20 +50,20 @@ _VIOLATIONS = {
 def run(sizes: Sizes, folder: Path) -> dict[str, Any]:
     """All figures of our engine, and what a look at every execution, page and flow run finds wrong."""
     ledger, singles = Ledger(), Ledger()
-    with _up(folder, AUTO_SAVE_INTERVAL="1") as ours:
+    with up(folder, AUTO_SAVE_INTERVAL="1") as ours:
         ours.make_projects()
         found = measure.idle(ours, ledger, sizes.idle)
         found |= measure.burst(ours, ledger, sizes)
         found |= measure.storm(ours, ledger, sizes)
         found |= _singles(ours, singles, sizes)
         ours.wait_for_runs()
-    with _up(folder, AUTO_SAVE_INTERVAL="1", AUTOMATION_BATCH_LINGER=str(_COLD_LINGER)) as ours:
+    with up(folder, AUTO_SAVE_INTERVAL="1", AUTOMATION_BATCH_LINGER=str(_COLD_LINGER)) as ours:
         measure.closed_loop(ours, ledger, 2)
         before = ours.count("SELECT count(*) FROM flow_runs")
         found |= latency(measure.closed_loop(ours, ledger, sizes.idle), "cold")
         found["cold_runs"] = ours.count("SELECT count(*) FROM flow_runs") - before
         ours.wait_for_runs()
-        found["lost"] = _check(ours, (ledger, singles))
+        found["lost"] = check(ours, (ledger, singles))
     return found
 
 
@@ -72,6 +72,7 @@ class Ours:
 
     def __init__(self, home: Path, api: str, up: int, env: dict[str, str]) -> None:
         self.home = home
+        self.api = api
         self.roots = [up]
         self.parts = parts_of(up, _PARTS)
         self._env = env
@@ -133,7 +134,7 @@ class Ours:
 
 
 @contextmanager
-def _up(folder: Path, **settings: str) -> Iterator[Ours]:
+def up(folder: Path, **settings: str) -> Iterator[Ours]:
     """`automation up` in a home below `folder`, on free ports."""
     api, prefect, sites = free_ports(3)
     home, log = folder / "home", folder / "up.log"
@@ -164,7 +165,7 @@ def _singles(ours: Ours, ledger: Ledger, sizes: Sizes) -> dict[str, Any]:
     return {"singles_per_second": round(runs / seconds, 2), "singles": runs}
 
 
-def _check(ours: Ours, ledgers: Sequence[Ledger]) -> dict[str, int]:
+def check(ours: Ours, ledgers: Sequence[Ledger]) -> dict[str, int]:
     """What is wrong, by name; everything is 0 when all is well."""
     told = ours.count("SELECT coalesce(sum(event_count), 0) FROM workflow_executions WHERE status = 'COMPLETED'")
     root = ours.home / "runtime"

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import FIGURES, HISTORY_LIMIT
+from benchmarks.reads import LIMIT_MS
 
 Result = dict[str, Any]
 
@@ -27,7 +28,9 @@ def show(result: Result, console: Console) -> None:
     """What was measured, the ratios beside their limits, what was lost, and what a million past executions cost."""
     console.print(_systems(result))
     console.print(_ratios(result))
-    wrong = {name: found["lost"] for name in ("ours", "celery", "stock") if (found := result[name])}
+    if result["reads"]:
+        console.print(_reads(result["reads"]))
+    wrong = {name: found["lost"] for name in ("ours", "celery", "stock", "reads") if (found := result[name])}
     if result["lost"]:
         console.print("What was lost, or is wrong:", wrong, style="red")
     if result["history"]:
@@ -58,6 +61,18 @@ def _ratios(result: Result) -> Table:
     nothing = result["lost"] == 0
     table.add_row("lost or stale pages, wrong executions, verify differences", "lost", str(result["lost"]),
                   "0", _verdict(nothing, 0), "0", _verdict(nothing, 0))  # fmt: skip
+    return table
+
+
+def _reads(found: Result) -> Table:
+    table = Table(
+        "p50, ms", "p95, ms", f"must ≤ {LIMIT_MS:g}", "failed", "burst, executions/s", title="Reads in a burst"
+    )
+    table.add_row(
+        f"{found['reads_p50_ms']:g}", f"{found['reads_p95_ms']:g}",
+        _verdict(found["reads_p95_ms"] <= LIMIT_MS, 0), str(found["lost"]["reads_failed"]),
+        f"{found['burst_per_second']:g}",
+    )  # fmt: skip
     return table
 
 

@@ -1,7 +1,7 @@
 """Errors as RFC 9457 problem details, and which error is answered how."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from math import ceil
 from typing import Any
@@ -143,14 +143,20 @@ def address_of(request: Request) -> str:
 
 
 async def _http(request: Request, error: HTTPException) -> JSONResponse:
-    headers = dict(error.headers or {})
     if error.status_code == 405 and (methods := request.app.state.methods_at(request.url.path)):
-        headers["Allow"] = ", ".join(methods)  # Starlette knows only those of the first route that suits
-    return problem(error.status_code, error.detail, headers=headers)
+        return _not_allowed(request, methods)  # Starlette knows only those of the first route that suits
+    return problem(error.status_code, error.detail, headers=dict(error.headers or {}))
+
+
+def _not_allowed(request: Request, methods: Sequence[str]) -> JSONResponse:
+    return problem(405, f"{request.method} is not known here.", headers={"Allow": ", ".join(methods)})
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
     """A parameter of the query, path or header that FastAPI refused."""
+    methods = request.app.state.methods_at(request.url.path)
+    if methods and request.method not in methods:  # `GET executions/retry/` is none of an execution named "retry"
+        return _not_allowed(request, methods)
     first = error.errors()[0]
     field = ".".join(map(str, first["loc"][1:]))
     return problem(422, f"{field}: {first['msg']}", field)

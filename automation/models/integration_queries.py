@@ -60,7 +60,7 @@ async def _one(session: AsyncSession, query: Select[Any], id: UUID) -> Integrati
 async def named_integration(session: AsyncSession, reference: str, project_id: str | None) -> Integration | None:
     """The integration that a step of that project means by an id or a name: its own before the platform's;
     uq_integrations_name."""
-    visible = Integration.project_id.is_(None)
+    visible: ColumnElement[bool] = Integration.project_id.is_(None)
     if project_id:
         visible = or_(visible, Integration.project_id == project_id)
     meant: ColumnElement[bool] = Integration.name == reference

@@ -310,6 +310,6 @@ async def test_a_wrong_file_ends_the_command_with_its_name_and_place(command: Co
 
     result = command("import", "wrong.yaml", "--yes")
 
-    assert result.returncode == 1
+    assert result.returncode == 4
     assert result.stderr.startswith("automation: wrong.yaml: steps.0.step_type: ")
     assert "Traceback" not in result.stderr

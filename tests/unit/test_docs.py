@@ -22,7 +22,7 @@ from automation.settings import Settings
 from automation.steps import ProjectInfo, Result, StepBatch, StepContext, StepItem, StepType
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
 # --- settings -----------------------------------------------------------------------------------------------
@@ -34,7 +34,9 @@ def variable_of(name: str) -> str:
 
 
 def shown(default: object) -> str:
-    return "none" if default in (None, ()) else f"`{default}`"
+    if isinstance(default, tuple):
+        default = " ".join(map(str, default))
+    return "none" if default in (None, "") else f"`{default}`"
 
 
 def test_the_table_of_settings_has_each_setting_with_its_default_and_no_other() -> None:

@@ -1,5 +1,6 @@
 """Which addresses a request that people ask for may go to; nothing here connects anywhere."""
 
+import inspect
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -137,6 +138,12 @@ async def test_a_header_that_would_change_the_request_itself_is_refused(name: st
     with pytest.raises(ValidationError, match=r"[Hh]eader") as caught:
         await request(settings(), "GET", "http://public.example/", headers={name: value}, resolve=known)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_request_has_thirty_seconds_and_five_megabytes() -> None:
+    """What steps use, which give no limits of their own; that limits hold, tests/integration/test_egress.py shows."""
+    defaults = inspect.signature(request).parameters
+    assert (defaults["seconds"].default, defaults["max_bytes"].default) == (30, 5 * 1024 * 1024)
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "get", "GET / HTTP/1.1\r\n", ""])

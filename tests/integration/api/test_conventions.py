@@ -49,6 +49,7 @@ async def test_a_body_that_is_sent_on_by_a_redirect_arrives(api: Api) -> None:
         ("nothing/", "GET", {}, 404, "not-found"),
         (f"workflows/{uuid4()}/", "GET", {}, 404, "not-found"),
         ("workflows/", "DELETE", {}, 405, "method-not-allowed"),
+        ("executions/retry/", "GET", {}, 405, "method-not-allowed"),
         ("workflows/", "GET", {"Accept": "text/html"}, 406, "not-acceptable"),
         ("workflows/", "GET", {"Accept": "application/json;q=0"}, 406, "not-acceptable"),
         ("workflows/", "POST", {"Content-Type": "text/xml"}, 415, "unsupported-media-type"),

@@ -26,7 +26,7 @@ HOSTILE = {
     "sql as a number": "1 OR 1=1",
     "path": "../../../../../../etc/passwd",
     "encoded path": "..%2f..%2fetc%2fpasswd",
-    "template": "{{ 7 * 191 }}{{ ''.__class__.__mro__[1].__subclasses__() }}{% for x in range(9) %}{{ x }}{% endfor %}",
+    "template": "{{ 7919 * 104729 }}{{ ''.__class__.__mro__[1].__subclasses__() }}{% for x in range(9) %}{{ x }}{% endfor %}",
     "header": "x\r\nX-Injected: yes\r\n\r\n<html>",
     "log": "x\n2026-01-15 10:30:00 CRITICAL automation: everything was deleted\u2028and more\x1b[31m",
     "lookup": "${jndi:ldap://127.0.0.1:9/x}$(touch /tmp/hostile)`touch /tmp/hostile`",
@@ -37,7 +37,7 @@ HOSTILE = {
     "long": "x" * 100_000,
     "format": "%s%n%x{0}{0.__class__}",
 }
-EXECUTED = ("1337", "root:x:0", "<class 'object'>", "subclasses at")
+EXECUTED = ("829348951", "root:x:0", "<class 'object'>", "subclasses at")
 """What would stand in an answer if one of them had been taken at its word."""
 
 
@@ -47,15 +47,18 @@ async def api(api: Api) -> AsyncIterator[Api]:
     settings = Settings(api_key=SecretStr(KEY), studio_webhook_secret=SecretStr(SECRET), rate_limit=100_000)
     before = api.services
     async with serve(Services(settings, before.database, before.prefect, before.teller)) as served:
+        served.client.timeout = 60.0  # seconds: 16 of them are under way at once
         yield served
 
 
 async def objects(api: Api) -> dict[str, str]:
     """What stands in place of `{id}` below each noun."""
     await api.post("events/", page_event("p1", id="e1"))
-    step = {"step_type": "TRANSFORM", "config": {"output": 1}}
+    step = {"step_type": "TRANSFORM", "config": {"output": {"n": 1}}}
     body = {"name": "W", "project_id": "p1", "steps": [step], "triggers": [{"trigger_type": "WEBHOOK"}]}
-    made = (await api.post("workflows/", body)).json()
+    answer = await api.post("workflows/", body)
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
     execution = await api.execution(UUID(made["id"]), Status.FAILED)
     rows = (
         Alert(id=uuid4(), rule="r", severity="CRITICAL", message="m", project_id="p1"),
@@ -95,6 +98,19 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from leaves(inner, (*path, index))
 
 
+def left_out(schema: Json, body: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The places at which a body may have something and has nothing."""
+    for option in (schema, *schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        if isinstance(body, dict):
+            for name, inner in option.get("properties", {}).items():
+                if name in body:
+                    yield from left_out(inner, body[name], (*path, name))
+                else:
+                    yield (*path, name)
+        elif isinstance(body, list) and body and "items" in option:
+            yield from left_out(option["items"], body[0], (*path, 0))
+
+
 def with_value(body: Any, path: tuple[Any, ...], value: str) -> Any:
     """The body with `value` at a place; where an object stands, `value` is a key of it, too."""
     changed = copy.deepcopy(body)
@@ -102,7 +118,7 @@ def with_value(body: Any, path: tuple[Any, ...], value: str) -> Any:
     parent = holder = {"root": changed}
     for one in way:
         parent = parent[one]
-    if isinstance(parent[last], dict):
+    if (isinstance(parent, list) or last in parent) and isinstance(parent[last], dict):
         parent[last][value] = value
     else:
         parent[last] = value
@@ -156,10 +172,10 @@ async def test_nothing_in_a_body_does_harm(api: Api, kind: str, caplog: pytest.L
     for method, path, operation in operations(await document(api)):
         for content in operation.get("requestBody", {}).get("content", {}).values():
             body = content["example"]
-            for place in leaves(body):
+            for place in dict.fromkeys((*leaves(body), *left_out(content["schema"], body))):
                 changed = with_value(body, place, HOSTILE[kind])
                 requests.append((f"{operation['operationId']} {place}", method, address(path, ids), changed, {}))
-    assert len(requests) > 100
+    assert len(requests) > 200
 
     await unharmed(api, requests, caplog)
 

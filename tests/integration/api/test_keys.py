@@ -1,6 +1,8 @@
 """API keys: making and revoking them, how long they hold, how much they may send, and what is noted of their use."""
 
 import asyncio
+import hashlib
+import hmac
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
@@ -127,6 +129,26 @@ async def test_keys_work_without_one_in_the_settings(api: Api) -> None:
     async with serve(replace(api.services, settings=bare)) as closed:
         assert (await with_key(closed, key["key"])).status_code == 200
         assert (await with_key(closed, KEY)).status_code == 401
+
+
+async def test_keys_are_compared_in_constant_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both the one of the settings and those that are stored; by hashes, so that nobody chooses what is compared."""
+    key = await made(api, scopes=["read"])
+    compared: list[tuple[bytes, bytes]] = []
+    compare = hmac.compare_digest
+
+    def noted(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return compare(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", noted)
+    for given in (KEY, KEY[:-1], key["key"]):
+        await with_key(api, given)
+
+    start_up, stored = hashlib.sha256(KEY.encode()).digest(), hashlib.sha256(key["key"].encode()).digest()
+    assert compared[0] == (start_up, start_up)
+    assert compared[1] == (hashlib.sha256(KEY[:-1].encode()).digest(), start_up)
+    assert compared[2:] == [(stored, start_up), (stored, stored)]
 
 
 # --- their use ------------------------------------------------------------------------------------------------------

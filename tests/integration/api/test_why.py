@@ -199,7 +199,7 @@ async def test_an_event_with_any_id_is_found(api: Api, id: str) -> None:
     assert (await why(api, id))["id"] == id
 
 
-@pytest.mark.parametrize("id", ["absent", "%00", "%0A", "x" * 300, "é", "%ED%A0%80"])
+@pytest.mark.parametrize("id", ["absent", "%00", "%0A", "x" * 200, "é", "%ED%A0%80"])
 async def test_an_event_that_does_not_exist_is_not_found(api: Api, id: str) -> None:
     answer = await api.get(f"events/{id}/")
 

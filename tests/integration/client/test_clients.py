@@ -107,7 +107,7 @@ async def test_a_refused_event_is_named_and_the_lists_before_its_own_are_in(api:
 
 
 async def test_a_wrong_key_is_named_as_such(api: Api, send: Send) -> None:
-    with pytest.raises(NotAuthorisedError, match="AUTOMATION_API_KEY"):
+    with pytest.raises(NotAuthorisedError, match="does not accept the key: This key is none of ours"):
         await send(api.url, [page_event()], key="wrong")
 
 
