@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from automation.api.auth import PREFIX, START_UP, Admin, hashed
-from automation.api.bodies import Given, parse_given, read_json, schema_of
+from automation.api.bodies import Given, Time, parse_given, read_json, schema_of
 from automation.api.events import json_body
 from automation.api.filters import TEXT, ProjectFilter
 from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
@@ -53,7 +53,7 @@ class ApiKeyBody(Given):
     project_id: Annotated[str, Field(min_length=1, max_length=128, pattern=TEXT)] | None = Field(
         None, description="The only project that it sees; null: all, and the platform's workflows."
     )
-    expires_at: Annotated[AwareDatetime | None, AfterValidator(_ahead)] = None
+    expires_at: Annotated[Time | None, AfterValidator(_ahead)] = None
 
 
 class ApiKeyOut(BaseModel):

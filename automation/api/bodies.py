@@ -1,11 +1,12 @@
 """JSON bodies, parsed by hand: whatever arrives, the answer is a 422 that says what is wrong."""
 
 import asyncio
+import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 from pydantic import ValidationError as PydanticError
 from starlette.requests import Request
 
@@ -15,6 +16,8 @@ from automation.intake.events import is_shallow
 T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
 
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
 
 MAX_DEPTH = 64
 """Objects and lists within each other."""
@@ -39,6 +42,16 @@ async def read_json(request: Request, parse: Callable[[object], T]) -> T:
     """The body, parsed from JSON and then by `parse`, in a thread: a list of pages can take a second."""
     raw = await request.body()
     return await asyncio.to_thread(lambda: parse(parse_json(raw)))
+
+
+def _as_json_has_it(value: object) -> object:
+    if not (isinstance(value, str) and _TIME.match(value)):  # pydantic takes seconds since 1970 as well
+        raise ValueError("expected a time with its zone, such as 2026-01-15T10:30:00Z")
+    return value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_as_json_has_it)]
+"""A time in a body."""
 
 
 class Given(BaseModel):

@@ -1,18 +1,16 @@
 """Dead letters: executions that failed for good, and having them tried again."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic import ValidationError as PydanticError
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from automation import control
 from automation.api.auth import Executor, Reader
-from automation.api.bodies import read_json, schema_of
+from automation.api.bodies import Given, parse_given, read_json, schema_of
 from automation.api.events import StartedOut, json_body
 from automation.api.filters import NameFilter, ProjectFilter
 from automation.api.idempotency import OnceOf
@@ -20,7 +18,6 @@ from automation.api.pagination import CursorText, Listing, PageSize, decode_curs
 from automation.api.problems import keyed
 from automation.api.services import ServicesOf
 from automation.audit import note_executions
-from automation.errors import RefusedError
 from automation.models import Execution, Status
 from automation.models.recovery_queries import Letters, list_letters
 from automation.redaction import RedactedText
@@ -47,10 +44,8 @@ class DeadLetterOut(BaseModel):
     redriven_by: str
 
 
-class RedriveBody(BaseModel):
+class RedriveBody(Given):
     """Which open dead letters are meant: those that everything given applies to; `{}` is all of them."""
-
-    model_config = ConfigDict(extra="forbid")
 
     project_id: _Text = None
     kind: _Text = None
@@ -94,8 +89,8 @@ async def get_dead_letters(
 )
 async def redrive_dead_letters(request: Request, caller: Executor, services: ServicesOf, once: OnceOf) -> RedrivenOut:
     """Try many again, at most 1,000 a call; call again while `left` is not 0."""
-    asked = await read_json(request, _parse)
-    letters = replace(asked, project_id=caller.among(asked.project_id))
+    asked = await read_json(request, lambda raw: parse_given(RedriveBody, raw))
+    letters = Letters(**asked.model_dump() | {"project_id": caller.among(asked.project_id)})
 
     async def redrive() -> RedrivenOut:
         redriven = await control.redrive(session, letters, asked_by=caller.name)
@@ -121,16 +116,6 @@ async def redrive_dead_letter(execution_id: UUID, caller: Executor, services: Se
         missing = f"Execution {execution_id} is no dead letter."
         await caller.require(session, Execution, execution_id, missing)
         return await once(session, caller, StartedOut, redrive)
-
-
-def _parse(raw: object) -> Letters:
-    try:
-        body = RedriveBody.model_validate(raw)
-    except PydanticError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise RefusedError(f"{field or 'body'}: {first['msg']}", field) from None
-    return Letters(project_id=body.project_id, kind=body.kind, error_code=body.error_code, ids=body.ids)
 
 
 def _out(letter: Any, workflow_name: str, status: str) -> DeadLetterOut:

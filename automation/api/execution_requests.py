@@ -1,17 +1,16 @@
 """What people ask of executions: trying one or many again, and answering an approval."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool
-from pydantic import ValidationError as PydanticError
+from pydantic import BaseModel, Field, StrictBool
 from starlette.requests import Request
 
 from automation import control
 from automation.api.auth import Executor
-from automation.api.bodies import read_json, schema_of
+from automation.api.bodies import Given, Time, parse_given, read_json, schema_of
 from automation.api.events import StartedOut, json_body
 from automation.api.execution_answers import WaitOut
 from automation.api.executions import standing
@@ -33,14 +32,8 @@ _STORABLE = r"^[^\x00]*$"
 _Name = Annotated[str, Field(min_length=1, max_length=100, pattern=TEXT)]
 _Words = Annotated[str, Field(max_length=2000, pattern=_STORABLE)]
 
-Body = TypeVar("Body", bound=BaseModel)
 
-
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class RetryBody(_Asked):
+class RetryBody(Given):
     """From where: by default from the first step that is not completed."""
 
     from_step: _Name | None = Field(None, description="This step and all that wait for it run anew.")
@@ -49,14 +42,14 @@ class RetryBody(_Asked):
     reason: _Words = ""
 
 
-class RetryManyBody(_Asked):
+class RetryManyBody(Given):
     """Which executions are meant: those that everything given applies to."""
 
     status: Literal["FAILED", "CANCELLED"]
     project_id: Annotated[str, Field(min_length=1, max_length=128, pattern=TEXT)] | None = None
     workflow_id: UUID | None = None
     kind: _Name | None = None
-    since: Annotated[AwareDatetime, Field(ge=_FIRST, lt=_LAST)] | None = Field(None, description="Ended since then.")
+    since: Annotated[Time, Field(ge=_FIRST, lt=_LAST)] | None = Field(None, description="Ended since then.")
     ids: list[UUID] | None = Field(None, max_length=control.REDRIVEN_AT_ONCE)
     reason: _Words = ""
 
@@ -69,7 +62,7 @@ class RetriedOut(BaseModel):
     left: int
 
 
-class ApproveBody(_Asked):
+class ApproveBody(Given):
     """The answer; `step` names the approval when several wait, `by` who says so, as the holder of the key knows."""
 
     approve: StrictBool
@@ -101,7 +94,7 @@ async def retry_executions(request: Request, caller: Executor, services: Service
     Those of a deleted workflow are not meant, nor those that a step of another execution has started: that step
     starts them anew.
     """
-    body = await read_json(request, lambda raw: _parse(RetryManyBody, raw))
+    body = await read_json(request, lambda raw: parse_given(RetryManyBody, raw))
     project_id = caller.among(body.project_id)
     wanted = Unsuccessful(**body.model_dump(exclude={"reason"}) | {"project_id": project_id})
 
@@ -126,7 +119,7 @@ async def retry_execution(
 ) -> StartedOut:
     """Run an execution that is FAILED or CANCELLED again; its completed steps are not repeated, unless `from_step` or
     `from_start` says so."""
-    given = await read_json(request, lambda raw: _parse(RetryBody, raw)) if await request.body() else RetryBody()
+    given = await read_json(request, lambda raw: parse_given(RetryBody, raw)) if await request.body() else RetryBody()
     if given.from_step is not None and given.from_start:
         raise RefusedError("from_step: give it or `from_start`, not both", "from_step")
 
@@ -152,7 +145,7 @@ async def approve_execution(
     id: UUID, request: Request, response: Response, caller: Executor, services: ServicesOf
 ) -> ApprovedOut:
     """Answer the approval that an execution waits for: it goes on, or fails. The same answer again is a 200."""
-    given = await read_json(request, lambda raw: _parse(ApproveBody, raw))
+    given = await read_json(request, lambda raw: parse_given(ApproveBody, raw))
     who = caller.name if given.by is None else f"{caller.name}: {given.by}"
     answer = Answer(approve=given.approve, name=who, comment=given.comment, is_verified=True)
     async with services.database.transaction() as session:
@@ -168,12 +161,3 @@ async def approve_execution(
     one = approved.execution
     wait = WaitOut.model_validate(approved.wait)
     return ApprovedOut(id=one.id, workflow_id=one.workflow_id, status=one.status, wait=wait)
-
-
-def _parse(model: type[Body], raw: object) -> Body:
-    try:
-        return model.model_validate(raw)
-    except PydanticError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise RefusedError(f"{field or 'body'}: {first['msg']}", field) from None

@@ -4,31 +4,25 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
-from pydantic import ValidationError as PydanticError
+from pydantic import BaseModel, Field, StrictBool
 from starlette.requests import Request
 
 from automation import control
 from automation.api.auth import Executor
-from automation.api.bodies import read_json, schema_of
+from automation.api.bodies import Given, parse_given, read_json, schema_of
 from automation.api.events import json_body
 from automation.api.filters import TEXT
 from automation.api.problems import keyed
 from automation.api.services import ServicesOf
 from automation.audit import note_executions
-from automation.errors import RefusedError
 from automation.models import Status
 from automation.models.execution_queries import Queued, count_queued
 
 router = APIRouter(prefix="/executions", tags=["executions"])
 
 
-class CancelManyBody(BaseModel):
+class CancelManyBody(Given):
     """Which executions are meant: those that everything given applies to."""
-
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"status": "PENDING", "project_id": "shop", "dry_run": True}]}
-    )
 
     status: Literal["PENDING", "RETRYING", "WAITING"]
     project_id: Annotated[str, Field(min_length=1, max_length=128, pattern=TEXT)] | None = None
@@ -56,7 +50,7 @@ async def cancel_executions(request: Request, caller: Executor, services: Servic
 
     One that somebody is taking at this very moment is left alone: it is about to run.
     """
-    body = await read_json(request, _parse)
+    body = await read_json(request, lambda raw: parse_given(CancelManyBody, raw))
     project_id = caller.among(body.project_id)
     wanted = Queued(body.status, project_id=project_id, workflow_id=body.workflow_id, kind=body.kind)
     async with services.database.transaction() as session:
@@ -67,12 +61,3 @@ async def cancel_executions(request: Request, caller: Executor, services: Servic
         before, after = {"status": body.status}, {"status": Status.CANCELLED}
         await note_executions(session, caller, "cancel", ids, before, after)
     return CancelledManyOut(count=len(ids), executions=ids, left=cancelled.left)
-
-
-def _parse(raw: object) -> CancelManyBody:
-    try:
-        return CancelManyBody.model_validate(raw)
-    except PydanticError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise RefusedError(f"{field or 'body'}: {first['msg']}", field) from None

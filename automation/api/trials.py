@@ -5,20 +5,18 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
-from pydantic import ValidationError as PydanticError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 
 from automation.api.auth import Executor
-from automation.api.bodies import read_json
+from automation.api.bodies import Given, Time, parse_given, read_json
 from automation.api.events import EVENT_SCHEMA, json_body
 from automation.api.idempotency import OnceOf
 from automation.api.problems import keyed
 from automation.api.services import ServicesOf
 from automation.audit import note
 from automation.conditions import MISSING
-from automation.errors import RefusedError
 from automation.intake import PastEvent, explain, parse_event
 from automation.intake.matching import by_ids
 from automation.models import Json, Trigger, WorkflowStep
@@ -30,11 +28,10 @@ from automation.redaction import redact
 router = APIRouter(prefix="/triggers", tags=["triggers"])
 
 
-class TestIn(BaseModel):
+class TestIn(Given):
     """An event as the events endpoint takes it, or the id of one that came."""
 
     __test__ = False
-    model_config = ConfigDict(extra="forbid")
 
     event: Json | None = Field(None, json_schema_extra=EVENT_SCHEMA)
     event_id: str | None = None
@@ -92,14 +89,12 @@ class TestOut(BaseModel):
     would_run: WouldRunOut
 
 
-class ReplayIn(BaseModel):
+class ReplayIn(Given):
     """Which past events, by the time at which they came in."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    since: AwareDatetime
-    until: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC) + timedelta(seconds=1))
-    dry_run: bool = False
+    since: Time
+    until: Time = Field(default_factory=lambda: datetime.now(UTC) + timedelta(seconds=1))
+    dry_run: StrictBool = False
 
 
 class ReplayedOut(BaseModel):
@@ -127,7 +122,7 @@ class ReplayOut(BaseModel):
 )
 async def test_trigger(id: UUID, request: Request, caller: Executor, services: ServicesOf) -> TestOut:
     """Would it fire on this event, what was found at each leaf, and what would it run? Nothing runs."""
-    given = await read_json(request, lambda raw: _parse(TestIn, raw))
+    given = await read_json(request, lambda raw: parse_given(TestIn, raw))
     async with services.database.rehearsal() as session:
         await caller.require(session, Trigger, id)
         event = await _event(session, id, given)
@@ -146,7 +141,7 @@ async def test_trigger(id: UUID, request: Request, caller: Executor, services: S
 )
 async def replay_trigger(id: UUID, request: Request, caller: Executor, services: ServicesOf, once: OnceOf) -> ReplayOut:
     """Fire a trigger on past events, in their order."""
-    given = await read_json(request, lambda raw: _parse(ReplayIn, raw))
+    given = await read_json(request, lambda raw: parse_given(ReplayIn, raw))
 
     async def replay() -> ReplayOut:
         replayed = await explain.replay(session, id, given.since, given.until, services.settings, dry_run=given.dry_run)
@@ -159,16 +154,6 @@ async def replay_trigger(id: UUID, request: Request, caller: Executor, services:
     async with services.database.transaction() as session:
         await caller.require(session, Trigger, id)
         return await once(session, caller, ReplayOut, replay)
-
-
-def _parse(model: Any, raw: object) -> Any:
-    try:
-        return model.model_validate(raw)
-    except PydanticError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        text = first["msg"].removeprefix("Value error, ")
-        raise RefusedError(f"{field or 'body'}: {text}", field) from None
 
 
 async def _event(session: AsyncSession, trigger_id: UUID, given: TestIn) -> PastEvent:

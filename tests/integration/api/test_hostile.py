@@ -26,7 +26,7 @@ HOSTILE = {
     "sql as a number": "1 OR 1=1",
     "path": "../../../../../../etc/passwd",
     "encoded path": "..%2f..%2fetc%2fpasswd",
-    "template": "{{ 7919 * 104729 }}{{ ''.__class__.__mro__[1].__subclasses__() }}{% for x in range(9) %}{{ x }}{% endfor %}",
+    "template": "{{ 7919 * 104729 }}{{ ''.__class__.__mro__[1].__subclasses__() }}{% for x in range(9) %}{% endfor %}",
     "header": "x\r\nX-Injected: yes\r\n\r\n<html>",
     "log": "x\n2026-01-15 10:30:00 CRITICAL automation: everything was deleted\u2028and more\x1b[31m",
     "lookup": "${jndi:ldap://127.0.0.1:9/x}$(touch /tmp/hostile)`touch /tmp/hostile`",

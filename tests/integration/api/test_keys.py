@@ -240,7 +240,7 @@ async def test_a_burst_of_events_is_not_refused(api: Api) -> None:
     key = await made(api)
     headers = {"Authorization": f"Bearer {key['key']}"}
 
-    async with AsyncClient(base_url=api.url, headers=headers) as client:
+    async with AsyncClient(base_url=api.url, headers=headers, timeout=60) as client:
         answers = await asyncio.gather(
             *(client.post("events/", json=page_event(id=f"evt-{number}")) for number in range(200))
         )
