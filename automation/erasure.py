@@ -94,7 +94,7 @@ class Erasure:
             reason = await _still_at_work(session, project_id)
         if reason:
             return reason
-        counts = {"prefect_flow_runs": await self._delete_flow_runs(project_id)}
+        counts = Counter(prefect_flow_runs=await self._delete_flow_runs(project_id))
         await self._delete_integrations(project_id)
         if self.settings.runtime_url:
             await remote.delete_project(self.settings, project_id)
@@ -102,13 +102,13 @@ class Erasure:
         await asyncio.to_thread(_delete_folder, self.settings.runtime_root / project_id)
         for model in (Execution, Delivery, Owed, Alert):
             of_project = model.project_id == project_id
-            counts[model.__tablename__] = await delete_in_batches(self.database, model, of_project, model.created_at)
+            counts += await delete_in_batches(self.database, model, of_project, model.created_at)
         for table, order in ((Activity, Activity.id), (ExecutionLog, ExecutionLog.id), (Event, Event.received_at)):
             of_project = table.project_id == project_id
-            counts[table.__tablename__] = await delete_in_batches(self.database, table, of_project, order)
+            counts += await delete_in_batches(self.database, table, of_project, order)
         async with self.database.transaction() as session:
             await _finish(session, deletion, counts)
-        log.info("Project %s is gone: %s", one_line(project_id), counts)
+        log.info("Project %s is gone: %s", one_line(project_id), dict(counts))
         return ""
 
     async def _delete_flow_runs(self, project_id: str) -> int:

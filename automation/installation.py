@@ -3,6 +3,7 @@
 home/api.key                    the API's bearer key          made at the first start, mode 0600
 home/studio-webhook.secret      Studio signs with it          likewise
 home/studio-callback.secret     we sign with it for Studio    likewise
+home/alert-webhook.secret       we sign alerts with it        likewise
 home/postgres/                  the embedded database
 home/prefect/                   PREFECT_HOME
 home/runtime/                   generated apps
@@ -30,12 +31,14 @@ from automation.settings import Settings, get_settings
 API_KEY_FILE = "api.key"
 WEBHOOK_SECRET_FILE = "studio-webhook.secret"  # noqa: S105 (a file's name)
 CALLBACK_SECRET_FILE = "studio-callback.secret"  # noqa: S105
+ALERT_SECRET_FILE = "alert-webhook.secret"  # noqa: S105
 PREFECT_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 
 _SECRET = {
     "AUTOMATION_API_KEY",
     "AUTOMATION_STUDIO_WEBHOOK_SECRET",
     "AUTOMATION_STUDIO_CALLBACK_SECRET",
+    "AUTOMATION_ALERT_WEBHOOK_SECRET",
     "AUTOMATION_DATABASE_URL",
     "AUTOMATION_PREFECT_DATABASE_URL",
     PREFECT_AUTH,
@@ -66,6 +69,7 @@ class Installation:
     api_key: str = field(repr=False)
     studio_webhook_secret: str = field(repr=False)
     studio_callback_secret: str = field(repr=False)
+    alert_webhook_secret: str = field(repr=False)
 
     @property
     def logs(self) -> Path:
@@ -115,6 +119,8 @@ def prepare(settings: Settings) -> Installation:
         or _kept(home / WEBHOOK_SECRET_FILE, _new_webhook_secret),
         studio_callback_secret=_given(settings.studio_callback_secret)
         or _kept(home / CALLBACK_SECRET_FILE, _new_webhook_secret),
+        alert_webhook_secret=_given(settings.alert_webhook_secret)
+        or _kept(home / ALERT_SECRET_FILE, _new_webhook_secret),
     )
 
 
@@ -127,6 +133,7 @@ def environment(installation: Installation) -> dict[str, str]:
         "AUTOMATION_API_KEY": installation.api_key,
         "AUTOMATION_STUDIO_WEBHOOK_SECRET": installation.studio_webhook_secret,
         "AUTOMATION_STUDIO_CALLBACK_SECRET": installation.studio_callback_secret,
+        "AUTOMATION_ALERT_WEBHOOK_SECRET": installation.alert_webhook_secret,
         "AUTOMATION_HOST": settings.host,
         "AUTOMATION_API_PORT": str(settings.api_port),
         "AUTOMATION_PREFECT_HOST": settings.prefect_host,
@@ -187,6 +194,7 @@ def exports(installation: Installation) -> str:
         "AUTOMATION_API_KEY": _read_by_shell(installation.home / API_KEY_FILE),
         "AUTOMATION_STUDIO_WEBHOOK_SECRET": _read_by_shell(installation.home / WEBHOOK_SECRET_FILE),
         "AUTOMATION_STUDIO_CALLBACK_SECRET": _read_by_shell(installation.home / CALLBACK_SECRET_FILE),
+        "AUTOMATION_ALERT_WEBHOOK_SECRET": _read_by_shell(installation.home / ALERT_SECRET_FILE),
     }
     if os.environ.get(PREFECT_AUTH):
         written["PREFECT_API_AUTH_STRING"] = f'"${PREFECT_AUTH}"'

@@ -6,7 +6,6 @@ its hyphens and underscores. What is stored stays whole, since steps need it.
 What was hidden in an answer and is sent back unchanged keeps its stored value (`restored`).
 """
 
-import logging
 import re
 from functools import cache
 from typing import Annotated, Any, TypeVar
@@ -38,14 +37,6 @@ def redact_text(text: str, names: tuple[str, ...] | None = None) -> str:
     """Text without what follows a name (`password=…`, `"token": "…"`, `Authorization: Bearer …`), and without the
     credentials in URLs."""
     return _CREDENTIALS.sub(REDACTED, _assigned(_chosen(names)).sub(rf"\g<name>{REDACTED}", text))
-
-
-class Redacts(logging.Filter):
-    """Takes the secrets out of what is logged."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redact_text(record.getMessage()), None
-        return True
 
 
 RedactedJson = Annotated[Json, AfterValidator(redact)]

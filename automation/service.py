@@ -12,6 +12,7 @@ from contextlib import suppress
 import uvicorn
 from prefect.client.orchestration import get_client
 
+from automation import ops, tracing
 from automation.api.app import create_app
 from automation.api.execution_answers import shown
 from automation.api.server import Server
@@ -25,10 +26,11 @@ from automation.erasure import Erasure
 from automation.errors import SettingError
 from automation.intake.telling import Teller
 from automation.integrations.sweep import Sweep
+from automation.logs import process
 from automation.mirror import Mirror
+from automation.monitoring.fold import Folding
+from automation.monitoring.resources import Sampler
 from automation.outbox import Alerts, Outbox
-from automation.redaction import Redacts
-from automation.requests import NamesRequest
 from automation.schedules import Schedules
 from automation.settings import Settings
 from automation.waits import Waits
@@ -46,18 +48,15 @@ def run(settings: Settings) -> None:
     Raises:
         SettingError: AUTOMATION_DATABASE_URL is not set, or Studio is to be told and nothing to sign with is.
     """
-    # Prefect has set up the root logger when it was imported; ours says what the service does
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(request)s%(message)s", force=True
-    )
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(NamesRequest())
-        handler.addFilter(Redacts())
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     if settings.database_url is None:
         raise SettingError('AUTOMATION_DATABASE_URL is not set; use `automation up`, or eval "$(automation env)"')
+    process.set_up("service", settings, prints=True)
+    tracing.set_up("service")
     spare_collector()
-    asyncio.run(_serve(settings, settings.database_url))
+    try:
+        asyncio.run(_serve(settings, settings.database_url))
+    finally:
+        tracing.shut_down()
 
 
 async def _serve(settings: Settings, url: str) -> None:
@@ -67,6 +66,7 @@ async def _serve(settings: Settings, url: str) -> None:
         teller = Teller(settings.decision_events_per_second)
         services = Services(settings=settings, database=database, prefect=prefect, teller=teller)
         app = create_app(services)
+        ops.mount(app)
         server = Server(
             uvicorn.Config(
                 app,
@@ -88,6 +88,8 @@ async def _serve(settings: Settings, url: str) -> None:
             asyncio.create_task(_forever("outbox", Outbox(database, settings).run)),
             asyncio.create_task(_forever("schedules", Schedules(database, prefect, settings).run)),
             asyncio.create_task(_forever("sweep of credentials", Sweep(database, prefect).run)),
+            asyncio.create_task(_forever("folding of figures", Folding(database).run)),
+            asyncio.create_task(_forever("sampler", Sampler(database, "service", settings.home).run)),
             asyncio.create_task(_forever("erasure", Erasure(database, prefect, settings).run)),
         ]
         if callback:

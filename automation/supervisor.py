@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Self
 from urllib.parse import urlsplit
 
 from automation.errors import UnavailableError
+from automation.logs.lines import readable
 
 # Seconds. A part that lives as long as HEALTHY has recovered; one that dies sooner than EARLY never worked.
 FIRST_DELAY = 0.5
@@ -251,12 +252,12 @@ def _open_log(path: Path) -> BinaryIO:
 
 
 def _tail(path: Path, lines: int = 15) -> str:
-    """The last lines, without what could command a terminal."""
+    """The last lines as people read them, without what could command a terminal."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 16_384))
         text = file.read().decode(errors="replace")
-    shown = ("".join(c if c.isprintable() else "?" for c in line) for line in text.splitlines()[-lines:])
-    return "\n".join(f"    {line}" for line in shown)
+    shown = "\n".join(map(readable, text.splitlines()[-lines:]))
+    return "\n".join(f"    {line}" for line in shown.splitlines())
 
 
 def _kill_group(pid: int) -> None:

@@ -4,6 +4,7 @@ Safe to repeat: what exists is updated, schedules and automations that people ma
 """
 
 import asyncio
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from sqlalchemy import func, select
 
 from automation.database import Database
 from automation.errors import AutomationError, SettingError, UnavailableError
+from automation.logs.process import set_up
 from automation.maintenance import save_database_block
 from automation.models.channels import SCHEDULES_CHANNEL
 from automation.settings import get_settings
@@ -21,12 +23,15 @@ from deployments.platform import apply_platform_workflows
 from deployments.pool import apply_limits, apply_pool
 from deployments.schedules import name_schedules
 
+log = logging.getLogger(__name__)
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 async def apply() -> None:
     """Pool, queues, limits, automations, block, platform workflows; then every deployment of `prefect.yaml`."""
     settings = get_settings()
+    set_up("deployments", settings)
     if settings.database_url is None:
         raise SettingError('AUTOMATION_DATABASE_URL is not set; run this as: eval "$(automation env)"')
     async with get_client() as client:
@@ -43,6 +48,7 @@ async def apply() -> None:
             await session.execute(select(func.pg_notify(SCHEDULES_CHANNEL, "")))
     finally:
         await database.close()
+    log.info("Prefect holds what this version needs: work pool, queues, limits, automations and deployments.")
 
 
 def _prefect_deploy() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, BackgroundTasks
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from automation.api.auth import Reader, Teller
@@ -19,6 +19,7 @@ from automation.intake import Accepted, IncomingEvent, accept, explain, parse_ev
 from automation.intake.events import EVENTS_PER_REQUEST
 from automation.models.event_queries import find_event, list_events, missing_event
 from automation.redaction import RedactedJson
+from automation.requests import trace_id
 
 router = APIRouter(prefix="/events", tags=["events"])
 
@@ -84,6 +85,8 @@ class EventDetailOut(EventOut):
     """An event, and every trigger of its project (and of the platform) with what it made of it."""
 
     data: RedactedJson
+    request_id: str = Field(description="The request that brought it.")
+    trace_id: str = Field(description="The trace that it belongs to; empty without one.")
     execution_ids: list[UUID]
     triggers: list[ToldOut]
 
@@ -137,7 +140,8 @@ async def get_event(id: str, caller: Reader, services: ServicesOf) -> EventDetai
     triggers = [ToldOut.model_validate(one) for one in told]
     later = (one.execution_id for one in told if one.execution_id)  # of what had to wait
     ids = list(dict.fromkeys((*event.execution_ids, *later)))
-    return EventDetailOut(**shown, data=event.data, execution_ids=ids, triggers=triggers)
+    origin = {"request_id": event.request_id, "trace_id": trace_id(event.traceparent)}
+    return EventDetailOut(**shown, **origin, data=event.data, execution_ids=ids, triggers=triggers)
 
 
 async def take_in(

@@ -37,6 +37,8 @@ _TAGS = {
     "dead letters": "Executions that failed for good.",
     "deliveries": "What Studio was told.",
     "alerts": "What operators should know.",
+    "metrics": "What is measured, for Prometheus.",
+    "insights": "What is measured, in windows of time.",
     "integrations": "Systems outside that steps may call.",
     "projects": "Studio's projects.",
     "api keys": "Who may use this API.",

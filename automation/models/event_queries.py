@@ -1,6 +1,6 @@
 """What people ask of the inbox: the list, one event, and the triggers that might have heard it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from automation.models.event import Event
 from automation.models.paging import Order, Page, Position, read_page
 from automation.models.trigger import Timer, Trigger
 from automation.models.workflow import Workflow
+from automation.requests import Origin
 
 NEWEST_FIRST = Order(Event.received_at, Event.id, descending=True)
 
@@ -83,6 +84,12 @@ async def triggers_of(
         .limit(size)
     )
     return [(trigger, workflow) for trigger, workflow in (await session.execute(query)).tuples()]
+
+
+async def origins_of(session: AsyncSession, ids: Collection[str]) -> dict[str, Origin]:
+    """What brought these events, as far as they are kept."""
+    query = select(Event.id, Event.request_id, Event.traceparent).where(Event.id.in_(ids))
+    return {id_: Origin(request_id, trace) for id_, request_id, trace in (await session.execute(query)).tuples()}
 
 
 async def timers_of(session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, Timer]:

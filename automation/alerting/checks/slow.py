@@ -1,0 +1,119 @@
+"""Degraded performance: executions that take long, and much longer than their workflow usually does."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+
+from automation.alerting.checks.look import Found, Look, seconds
+from automation.alerting.incidents import Finding
+from automation.alerting.rules import SlowExecutions
+
+_ENOUGH = 20
+"""Executions of a workflow that have to be known before their 95th percentile says what is usual."""
+
+# Running ones by ix_workflow_executions_open, ended ones by ix_workflow_executions_slow. What waited for something or
+# was tried again took long for another reason. The usual is that of the last hundred that were over an hour before, so
+# that what is slow now does not become usual at once; ix_workflow_executions_completed.
+_SLOW = text("""
+    WITH slow AS (
+        SELECT id, workflow_id, project_id, kind, status, started_at,
+            extract(epoch FROM CAST(:now AS timestamptz) - started_at) AS seconds
+        FROM workflow_executions
+        WHERE status IN ('PENDING', 'RUNNING', 'RETRYING', 'WAITING') AND status = 'RUNNING' AND attempt <= 1
+            AND started_at < CAST(:now AS timestamptz) - make_interval(secs => :least)
+        UNION ALL
+        SELECT id, workflow_id, project_id, kind, status, started_at, extract(epoch FROM completed_at - started_at)
+        FROM workflow_executions
+        WHERE status = 'COMPLETED' AND completed_at - started_at >= interval '1 second' AND attempt <= 1
+            AND completed_at - started_at > make_interval(secs => :least)
+            AND completed_at > CAST(:since AS timestamptz)
+    ),
+    slowest AS (
+        SELECT DISTINCT ON (workflow_id) *, count(*) OVER (PARTITION BY workflow_id) AS of_it
+        FROM slow
+        WHERE NOT EXISTS (SELECT FROM execution_waits WHERE execution_waits.execution_id = slow.id)
+        ORDER BY workflow_id, seconds DESC
+        LIMIT 200
+    )
+    SELECT s.id, s.workflow_id, w.name, s.project_id, s.kind, s.status, s.seconds, s.of_it, usual.count, usual.p95
+    FROM slowest AS s
+    JOIN workflows AS w ON w.id = s.workflow_id
+    CROSS JOIN LATERAL (
+        SELECT count(*), percentile_cont(0.95) WITHIN GROUP (ORDER BY took) AS p95
+        FROM (
+            SELECT extract(epoch FROM completed_at - started_at) AS took FROM workflow_executions AS e
+            WHERE e.workflow_id = s.workflow_id AND e.status = 'COMPLETED' AND e.started_at IS NOT NULL
+                AND e.completed_at < s.started_at - interval '1 hour'
+            ORDER BY e.completed_at DESC LIMIT 100
+        ) AS past
+    ) AS usual
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class _Slow:
+    """The slowest execution of a workflow; `of_it`: how many of its executions were slow."""
+
+    id: UUID
+    workflow_id: UUID
+    workflow_name: str
+    project_id: str | None
+    kind: str
+    status: str
+    seconds: float
+    of_it: int
+    known: int
+    p95: float | None
+
+    @property
+    def usual(self) -> float | None:
+        return float(self.p95) if self.p95 is not None and self.known >= _ENOUGH else None
+
+    def message(self) -> str:
+        took = "has been running for" if self.status == "RUNNING" else "took"
+        usual = "" if self.usual is None else f"; 95 of 100 take less than {seconds(self.usual)}"
+        return f"{self.workflow_name} {took} {seconds(float(self.seconds))}{usual}"
+
+
+async def slow_executions(look: Look, rule: SlowExecutions) -> Found:
+    """What runs, or ended lately, and took too long; one finding for each type of workflow."""
+    since = look.now - timedelta(seconds=rule.within_seconds)
+    parameters = {"now": look.now, "since": since, "least": rule.longer_than_seconds}
+    rows = [_Slow(*row) for row in await look.session.execute(_SLOW, parameters)]
+    kinds: defaultdict[str, list[_Slow]] = defaultdict(list)
+    for one in rows:
+        if one.seconds > _limit(rule, one):
+            kinds[one.kind].append(one)
+    return Found([_finding(rule, kind, slow) for kind, slow in kinds.items()])
+
+
+def _limit(rule: SlowExecutions, one: _Slow) -> float:
+    if rule.times_usual_p95 is None or one.usual is None:
+        return rule.longer_than_seconds
+    return max(rule.longer_than_seconds, rule.times_usual_p95 * one.usual)
+
+
+def _finding(rule: SlowExecutions, kind: str, slow: list[_Slow]) -> Finding:
+    worst = max(slow, key=lambda one: one.seconds)
+    threshold = f"{seconds(rule.longer_than_seconds)}"
+    if rule.times_usual_p95 is not None:
+        threshold += f", and {rule.times_usual_p95:g} × the workflow's usual 95th percentile"
+    projects = {one.project_id for one in slow}
+    count = sum(one.of_it for one in slow)
+    others = f" ({count} executions of {kind} are slow)" if count > 1 else ""
+    return Finding(
+        f"{worst.message()}{others}",
+        threshold,
+        kind,
+        value=round(float(worst.seconds), 3),
+        limit=round(_limit(rule, worst), 3),
+        unit="seconds",
+        count=count,
+        project_id=worst.project_id if len(projects) == 1 else None,
+        workflow_id=worst.workflow_id if len(slow) == 1 else None,
+        execution_id=worst.id,
+        more={"kind": kind},
+    )
