@@ -6,6 +6,7 @@
 import asyncio
 import logging
 import shutil
+from collections import Counter
 from pathlib import Path
 from uuid import UUID
 
@@ -102,12 +103,12 @@ class Erasure:
         await asyncio.to_thread(_delete_folder, self.settings.runtime_root / project_id)
         for model in (Execution, Delivery, Owed, Alert):
             of_project = model.project_id == project_id
-            counts += await delete_in_batches(self.database, model, of_project, model.created_at)
+            counts.update(await delete_in_batches(self.database, model, of_project, model.created_at))
         for table, order in ((Activity, Activity.id), (ExecutionLog, ExecutionLog.id), (Event, Event.received_at)):
             of_project = table.project_id == project_id
-            counts += await delete_in_batches(self.database, table, of_project, order)
+            counts.update(await delete_in_batches(self.database, table, of_project, order))
         async with self.database.transaction() as session:
-            await _finish(session, deletion, counts)
+            await _finish(session, deletion, dict(counts))
         log.info("Project %s is gone: %s", one_line(project_id), dict(counts))
         return ""
 

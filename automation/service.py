@@ -13,10 +13,14 @@ import uvicorn
 from prefect.client.orchestration import get_client
 
 from automation import ops, tracing
+from automation.alerting.away import DatabaseWatch
+from automation.alerting.loop import Alerting
+from automation.api.alerts import shown_alert
 from automation.api.app import create_app
 from automation.api.execution_answers import shown
 from automation.api.server import Server
 from automation.api.services import Services
+from automation.callback import receivers
 from automation.callback.loop import Callback
 from automation.clock import Clock
 from automation.collector import spare_collector
@@ -30,7 +34,7 @@ from automation.logs import process
 from automation.mirror import Mirror
 from automation.monitoring.fold import Folding
 from automation.monitoring.resources import Sampler
-from automation.outbox import Alerts, Outbox
+from automation.outbox import Outbox
 from automation.schedules import Schedules
 from automation.settings import Settings
 from automation.waits import Waits
@@ -46,7 +50,8 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     Raises:
-        SettingError: AUTOMATION_DATABASE_URL is not set, or Studio is to be told and nothing to sign with is.
+        SettingError: AUTOMATION_DATABASE_URL is not set, or somebody is to be told and nothing to sign with is, or
+            the rules of alerts are wrong.
     """
     if settings.database_url is None:
         raise SettingError('AUTOMATION_DATABASE_URL is not set; use `automation up`, or eval "$(automation env)"')
@@ -61,7 +66,12 @@ def run(settings: Settings) -> None:
 
 async def _serve(settings: Settings, url: str) -> None:
     database = Database(url, pool_size=10)
-    callback = Callback(database, settings, shown) if settings.studio_callback_url else None
+    alerting = Alerting(database, settings)
+    told = []
+    if settings.studio_callback_url:
+        told.append(Callback(database, receivers.studio(settings, shown)))
+    if settings.alert_webhook_url:
+        told.append(Callback(database, receivers.of_alerts(settings, shown_alert)))
     async with get_client() as prefect:
         teller = Teller(settings.decision_events_per_second)
         services = Services(settings=settings, database=database, prefect=prefect, teller=teller)
@@ -91,11 +101,10 @@ async def _serve(settings: Settings, url: str) -> None:
             asyncio.create_task(_forever("folding of figures", Folding(database).run)),
             asyncio.create_task(_forever("sampler", Sampler(database, "service", settings.home).run)),
             asyncio.create_task(_forever("erasure", Erasure(database, prefect, settings).run)),
+            asyncio.create_task(_forever("alerting", alerting.run)),
+            asyncio.create_task(_forever("watch over the database", DatabaseWatch(database, settings).run)),
         ]
-        if callback:
-            background.append(asyncio.create_task(_forever("callback", callback.run)))
-        if settings.admin_notify_urls:
-            background.append(asyncio.create_task(_forever("alerts", Alerts(database, settings).run)))
+        background += [asyncio.create_task(_forever("callback", one.run)) for one in told]
         if settings.watch_roots:
             watcher = Watcher(database, settings, services.announcer)
             background.append(asyncio.create_task(_forever("file watcher", watcher.run)))

@@ -24,7 +24,8 @@ from automation.retries import Rule, parse_rules
 
 _SECRET = {
     "database_url", "prefect_database_url", "api_key", "studio_webhook_secret", "studio_callback_secret",
-    "alert_webhook_secret",     "neighbour_key", "smtp_url", "notify_urls", "admin_notify_urls", "RUNTIME_URL", "INSIGHTS_URL", "FOUNDATION_URL",
+    "alert_webhook_secret", "neighbour_key", "smtp_url", "notify_urls", "admin_notify_urls", "RUNTIME_URL",
+    "INSIGHTS_URL", "FOUNDATION_URL",
 }  # fmt: skip
 
 WORK_POOL = "automation"
@@ -190,7 +191,8 @@ class Settings(BaseSettings):
     """A file of rules that count before those of `automation/alerting/alerts.yaml` (docs/alerts.md)."""
 
     alert_webhook_url: str | None = None
-    """Who is told of alerts by signed webhooks, beside people; None: nobody. An operator's own word, as the callback's."""
+    """Who is told of alerts by signed webhooks, beside people; None: nobody. An operator's own word, like the
+    callback's."""
 
     alert_webhook_secret: SecretStr | None = None
     """Standard Webhooks secret (`whsec_…`) that these are signed with; made in `home` like the key."""
@@ -229,6 +231,10 @@ class Settings(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     """The least that is logged there. What executions log is stored whatever its level is."""
+
+    audit_retention_days: PositiveInt = 365
+    """Days that the audit keeps who did what: people ask about a change long after the executions that it led to are
+    gone, and a year covers what comes back once a year."""
 
     # --- secrets --------------------------------------------------------------------------------------------
     redact_fields: Annotated[tuple[str, ...], NoDecode] = (

@@ -31,7 +31,6 @@ ROOT = Path(__file__).resolve().parent.parent
 async def apply() -> None:
     """Pool, queues, limits, automations, block, platform workflows; then every deployment of `prefect.yaml`."""
     settings = get_settings()
-    set_up("deployments", settings)
     if settings.database_url is None:
         raise SettingError('AUTOMATION_DATABASE_URL is not set; run this as: eval "$(automation env)"')
     async with get_client() as client:
@@ -62,6 +61,7 @@ def _prefect_deploy() -> None:
 
 def main() -> int:
     try:
+        set_up("deployments", get_settings())
         asyncio.run(apply())
     except AutomationError as error:
         print(error, file=sys.stderr)

@@ -100,9 +100,8 @@ class Alerting:
             try:
                 await self._evaluate(name, rule, stands, since, causes)
             except Exception as error:
-                log.warning(
-                    "The rule %s could not be evaluated: %s", name, one_line(f"{type(error).__name__}: {error}")
-                )
+                said = one_line(f"{type(error).__name__}: {error}")
+                log.warning("The rule %s could not be evaluated: %s", name, said)
                 log.debug("rule %s", name, exc_info=True)
         self._since = began
 

@@ -1,4 +1,4 @@
-"""The rules: data, from `alerts.yaml` beside this and from the file of AUTOMATION_ALERTS_FILE over it. Pure but for reading.
+"""The rules: data, from `alerts.yaml` beside this and from the file of AUTOMATION_ALERTS_FILE over it.
 
 A rule of the same type may stand there twice, under two names and with two thresholds: a disk that is nearly full, and
 one that is full.

@@ -1,8 +1,8 @@
 """Who is told of an incident, when, and in which words.
 
-Telling is writing: a message for each channel into the outbox, which delivers it, and a delivery for the signed webhook,
-all in the transaction that notes that it was told. So each is told once, by whichever process, and a channel that is away
-gets it when it is back (within a day).
+Telling is writing: a message for each channel into the outbox, which delivers it, and a delivery for the signed
+webhook, all in the transaction that notes that it was told. So each is told once, by whichever process, and a channel
+that is away gets it when it is back (within a day).
 """
 
 from collections.abc import Iterable

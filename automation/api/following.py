@@ -78,7 +78,7 @@ class Following:
         self._heartbeat = heartbeat
         self._followers: set[_Follower] = set()
         self._reading: asyncio.Task[None] | None = None
-        self._starting = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._last = 0
         self._missing: dict[int, float] = {}
         self._over: set[UUID] = set()
@@ -103,8 +103,7 @@ class Following:
         if self._closed or len(self._followers) >= MOST:
             raise UnavailableError("This process takes no more followers; ask for the lines themselves.")
         follower = _Follower(wanted)
-        await self._begin()
-        self._followers.add(follower)
+        await self._join(follower)
         try:
             there = await self._there(wanted, last, after)
         except BaseException:
@@ -122,13 +121,17 @@ class Following:
             with suppress(asyncio.CancelledError):
                 await self._reading
 
-    async def _begin(self) -> None:
-        async with self._starting:
+    async def _join(self, follower: _Follower) -> None:
+        """What comes from now on is for this one, too."""
+        async with self._turn:
             if self._reading is None:
                 async with self.database.transaction() as session:
                     self._last, missing = await last_line(session)
                 self._missing = dict.fromkeys(missing, monotonic() + LATE)
                 self._reading = asyncio.create_task(self._read())
+            else:
+                await self._catch_up()
+            self._followers.add(follower)
 
     async def _there(self, wanted: Wanted, last: int, after: int | None) -> Sequence[Line]:
         if last == 0 and after is None:
@@ -168,12 +171,16 @@ class Following:
             while self._followers:
                 await asyncio.sleep(self._pause)
                 try:
-                    while await self._round() >= AT_ONCE:
-                        pass
+                    async with self._turn:
+                        await self._catch_up()
                 except (OSError, asyncpg.PostgresError, sqlalchemy.exc.SQLAlchemyError) as error:
                     log.warning("Logs that are followed could not be read: %s", one_line(str(error)))
         finally:
             self._reading = None
+
+    async def _catch_up(self) -> None:
+        while await self._round() >= AT_ONCE:
+            pass
 
     async def _round(self) -> int:
         """Give those who follow what has come; how many lines that were."""

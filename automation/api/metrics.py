@@ -22,7 +22,7 @@ async def get_metrics(caller: Reader, services: ServicesOf) -> Response:
     """
     caller.require_project(None, "The metrics are of the whole platform; this key is for one project.")
     async with services.database.transaction() as session:
-        reading = await exposition.read(session)
+        reading = await exposition.read(session, services.settings)
     text = await asyncio.to_thread(exposition.render, reading, services.settings.metrics_projects)
     return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 

@@ -1,4 +1,4 @@
-"""Studio is told: of executions that ended, and of projects whose workflows are ready. Another one may be told of alerts.
+"""Studio is told: of executions that ended, and of projects whose workflows are ready; another one of alerts.
 
 tell       what is to be told, written in the transaction in which it happens
 due        which deliveries are due, and what became of them

@@ -23,6 +23,8 @@ Format = Literal["json", "text"]
 
 LONGEST = 8_000
 """Characters of a message; a page document may have a million."""
+LONGEST_NAME = 300
+"""Of a project's id and a step's name, which are shorter anyhow."""
 LONGEST_METADATA = 32_000
 """Bytes of the metadata; a stack's are some thousands."""
 
@@ -82,17 +84,14 @@ def level_name(number: int) -> str:
 
 
 def as_json(line: Mapping[str, Any]) -> str:
-    """A line as JSON, without its secrets; the line's end is not part of it."""
-    made = dict(line)
-    made["message"] = redact_text(_cut(made["message"]))
-    made["metadata"] = _shortened(redact(_texts_redacted(made["metadata"])))
-    text = _encoded(made).decode()
+    """A line as JSON; the line's end is not part of it."""
+    text = _encoded(_harmless(line)).decode()
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def as_text(line: Mapping[str, Any], *, colour: bool = False) -> str:
     """A line of the log for people: time, level, message, and what else it tells."""
-    level = str(line["level"])
+    line, level = _harmless(line), str(line["level"])
     begin, end = (f"\x1b[{_COLOURS[level]}m", "\x1b[0m") if colour and level in _COLOURS else ("", "")
     metadata = dict(line["metadata"])
     stack = metadata.pop("stack", "")
@@ -101,11 +100,11 @@ def as_text(line: Mapping[str, Any], *, colour: bool = False) -> str:
     }
     rest = "".join(f" {name}={_shown(value)}" for name, value in of.items() if value not in (None, "", {}, []))
     took = "" if line["duration_ms"] is None else f" ({line['duration_ms']:.0f} ms)"
-    text = f"{line['timestamp'][11:23]} {level:<8} {redact_text(_cut(str(line['message'])))}{took}"
+    text = f"{line['timestamp'][11:23]} {level:<8} {line['message']}{took}"
     shown = f"{begin}{spelled_out(text)}{end}"
     dim = ("\x1b[2m", "\x1b[0m") if colour else ("", "")
-    below = "".join(f"\n    {spelled_out(one)}" for one in redact_text(str(stack)).splitlines())
-    return f"{shown}{dim[0]}{spelled_out(redact_text(rest))}{dim[1]}{below}"
+    below = "".join(f"\n    {spelled_out(one)}" for one in str(stack).splitlines())
+    return f"{shown}{dim[0]}{spelled_out(rest)}{dim[1]}{below}"
 
 
 def readable(text: str) -> str:
@@ -148,10 +147,16 @@ def _message(record: logging.LogRecord) -> str:
         return f"{record.msg} {record.args!r}"
 
 
-def _cut(text: str) -> str:
-    if len(text) <= LONGEST:
-        return text
-    return f"{text[:LONGEST]}… [{len(text)} characters]"
+def _harmless(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line without its secrets, of a length that can be read."""
+    made = {name: _cut(value, LONGEST_NAME) if isinstance(value, str) else value for name, value in line.items()}
+    made["message"] = redact_text(_cut(str(line["message"])))
+    made["metadata"] = _shortened(redact(_texts_redacted(line["metadata"])))
+    return made
+
+
+def _cut(text: str, longest: int = LONGEST) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}… [{len(text)} characters]"
 
 
 def _texts_redacted(value: Any) -> Any:

@@ -62,7 +62,7 @@ LOCKED = "55P03"
 """PostgreSQL's code for a lock that could not be had in time."""
 
 _PATIENCE = text("SET LOCAL lock_timeout = '1s'")
-"""What hangs on a row that goes may be held by somebody; then the batch is given up, and what it holds is free again."""
+"""What hangs on a row that goes may be held by somebody; then the batch is given up, and what it held is free."""
 
 _DELETED = text("SELECT relname, n_tup_del FROM pg_stat_xact_user_tables WHERE n_tup_del > 0")
 

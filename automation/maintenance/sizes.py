@@ -24,8 +24,8 @@ PREFECT = "(prefect)"
 """What Prefect's database is called among the tables; no table of ours can be."""
 
 FRESH = 600.0
-"""Seconds for which folders are taken to be as large as they were: a disk fills in hours, and a walk costs 3 µs of CPU
-for each file."""
+"""Seconds for which folders are taken to be as large as they were: a disk fills in hours, and a walk looks at each
+file."""
 
 MOST_FILES = 500_000
 """Files of one folder that are looked at; of a larger one the size is that of these, and a warning says so."""
@@ -83,7 +83,8 @@ async def freed_bytes(session: AsyncSession, rows: Mapping[str, int]) -> int:
         rows: how many of each table.
     """
     per_row = dict((await session.execute(_PER_ROW)).tuples().all())
-    return round(sum(number * per_row.get(table, 0.0) for table, number in rows.items()))
+    freed: float = sum(number * per_row.get(table, 0.0) for table, number in rows.items())
+    return round(freed)
 
 
 def in_words(size: float) -> str:
@@ -112,9 +113,9 @@ async def folder_sizes(home: Path) -> dict[str, int]:
 
     Answers at once: what is older is looked at again in the background, and before the first look there is nothing.
     """
-    known = _known.setdefault(home.absolute(), _Known())
+    known = _known.setdefault(home, _Known())
     if known.walk is None and monotonic() - known.at > FRESH:
-        known.walk = asyncio.create_task(_look(home.absolute(), known))
+        known.walk = asyncio.create_task(_look(home, known))
     return known.found
 
 
@@ -128,11 +129,13 @@ async def _look(home: Path, known: _Known) -> None:
 
 
 def measure_folders(home: Path) -> dict[str, int]:
-    """Bytes on the disk by folder of the home; walks them. What may not be entered counts nothing.
+    """Bytes on the disk by folder of the home; walks them. What is not there or may not be entered counts nothing.
 
     Raises:
         OSError: the home cannot be read.
     """
+    if not home.is_dir():  # a process that has written nothing yet
+        return {}
     with os.scandir(home) as entries:
         return {entry.name: _measure(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)}
 

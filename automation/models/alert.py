@@ -101,7 +101,7 @@ class Sighting(Base):
 
 
 class Silence(WithId, Base):
-    """Nobody is told of what it names until it is over; what is None does not narrow. The incidents stand all the same."""
+    """Nobody is told of what it names until it is over; what is None does not narrow. The incidents stand."""
 
     __tablename__ = "silences"
     __table_args__ = (

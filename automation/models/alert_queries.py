@@ -139,7 +139,7 @@ async def firing(session: AsyncSession) -> Sequence[Alert]:
 
 
 async def over_untold(session: AsyncSession, since: datetime) -> Sequence[Alert]:
-    """Incidents that are over since then, and of which people were told only that they were on; ix_alerts_over_untold."""
+    """Incidents that are over since then, and of which people know only that they were on; ix_alerts_over_untold."""
     query = select(Alert).where(_OVER_UNTOLD, Alert.resolved_at > since)
     return (await session.scalars(query.order_by(Alert.resolved_at).with_for_update(skip_locked=True))).all()
 

@@ -207,7 +207,7 @@ async def require_execution(session: AsyncSession, execution_id: UUID) -> None:
         raise NotFoundError(f"Execution {execution_id} does not exist.")
 
 
-async def origin_of(session: AsyncSession, execution_id: UUID) -> Origin:
+async def origin_of(session: AsyncSession, execution_id: UUID | None) -> Origin:
     """What an execution goes back to, if it is still there."""
     query = select(Execution.request_id, Execution.traceparent).where(Execution.id == execution_id)
     found = (await session.execute(query)).one_or_none()

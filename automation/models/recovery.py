@@ -159,8 +159,8 @@ class Owed(WithId, Base):
 
 
 class Delivery(WithId, Base):
-    """A signed webhook to Studio, or, with an `alert_id`, to whoever is told of alerts. Its id is the webhook's, so that
-    one sent again is known as such."""
+    """A signed webhook to Studio, or, with an `alert_id`, to whoever is told of alerts. Its id is the webhook's, so
+    that one sent again is known as such."""
 
     __tablename__ = "deliveries"
     __table_args__ = (

@@ -6,8 +6,8 @@ each service answers the same, and a restart forgets nothing. What a process cou
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from prometheus_client import CollectorRegistry, Counter, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -15,9 +15,12 @@ from prometheus_client.metrics_core import Metric
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from automation.models import Timing
+from automation.catalog import definitions
+from automation.maintenance.sizes import folder_sizes, sizes
+from automation.models import OPEN, Timing
 from automation.monitoring.histogram import BOUNDS_MS, Histogram
-from automation.monitoring.now import Now, standing
+from automation.monitoring.now import Now, Process, Queue, standing
+from automation.settings import Settings
 
 OWN = CollectorRegistry()
 """What this process counts by itself."""
@@ -42,14 +45,15 @@ Row = tuple[Labels, float]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a scrape shows. `timings` are histograms by measure, kind, name and status; `sizes` are in bytes."""
+    """What a scrape shows. `timings` are histograms by measure, kind, name and status; sizes are in bytes, by name."""
 
     timings: dict[tuple[str, str, str, str], Histogram]
     now: Now
-    sizes: dict[str, int]
+    tables: dict[str, int]
+    folders: dict[str, int]
 
 
-async def read(session: AsyncSession) -> Reading:
+async def read(session: AsyncSession, settings: Settings) -> Reading:
     """Read all that is shown, in some milliseconds, however long the history is."""
     query = select(
         Timing.measure, Timing.kind, Timing.name, Timing.status, Timing.bucket, Timing.count, Timing.total_ms
@@ -57,7 +61,8 @@ async def read(session: AsyncSession) -> Reading:
     timings: dict[tuple[str, str, str, str], Histogram] = defaultdict(Histogram)
     for measure, kind, name, status, bucket, count, total_ms in (await session.execute(query)).tuples():
         timings[measure, kind, name, status].add(bucket, count, total_ms)
-    return Reading(timings, await standing(session), {})
+    tables = await sizes(session, settings.prefect_database_url)
+    return Reading(timings, await standing(session), tables, await folder_sizes(settings.home))
 
 
 def render(reading: Reading, projects: int) -> bytes:
@@ -67,7 +72,7 @@ def render(reading: Reading, projects: int) -> bytes:
         projects: how many of those with most work waiting are named.
     """
     registry = CollectorRegistry()
-    registry.register(_Reading([*_of_the_past(reading), *_of_now(reading.now, projects), *_of_sizes(reading.sizes)]))
+    registry.register(_Reading([*_of_the_past(reading), *_of_now(reading.now, projects), *_of_sizes(reading)]))
     return generate_latest(registry) + generate_latest(OWN)
 
 
@@ -138,140 +143,84 @@ def _labels(measure: str, kind: str, name: str, status: str) -> Labels:
 
 
 def _of_now(now: Now, projects: int) -> Iterable[Metric]:
-    queues = now.queues
-    yield _gauge(
-        "automation_queue_length", "Work that is due and not begun.", ("kind",), [((q.name,), q.length) for q in queues]
-    )
-    yield _gauge(
-        "automation_queue_age_seconds",
-        "How long the oldest of it has been due.",
-        ("kind",),
-        [((q.name,), q.age_seconds) for q in queues],
-    )
-    if projects:
-        busiest = now.projects[:projects]
-        yield _gauge(
-            "automation_project_queue_length",
-            "The same, of the projects with most of it.",
-            ("project",),
-            [((q.name,), q.length) for q in busiest],
-        )
-        yield _gauge(
-            "automation_project_queue_age_seconds",
-            "How long the oldest of it has been due.",
-            ("project",),
-            [((q.name,), q.age_seconds) for q in busiest],
-        )
-    yield _gauge("automation_executions_open", "Executions that have not ended.", ("status",), _by(now.by_status))
-    yield _gauge("automation_executions_running", "Executions that run.", ("kind",), _by(now.running))
-    yield _gauge(
-        "automation_executions_scheduled",
-        "Executions that wait for their time, as between two tries.",
-        (),
-        [((), now.scheduled)],
-    )
-    yield _gauge("automation_approvals_open", "Approvals that wait for somebody.", (), [((), now.approvals)])
-    yield _gauge(
-        "automation_dead_letters_open",
-        "Executions that failed for good and were not redriven.",
-        ("error_code",),
-        _by(now.dead_letters),
-    )
-    yield _gauge("automation_deliveries_owed", "Webhooks to Studio that are not delivered.", (), [((), now.deliveries)])
-    yield _gauge("automation_effects_owed", "Effects that are owed to a neighbour.", ("neighbour",), _by(now.owed))
-    if now.mirror_lag is not None:
-        yield _gauge(
-            "automation_mirror_lag_seconds",
-            "Since the mirror had read all of Prefect's runs.",
-            (),
-            [((), now.mirror_lag)],
-        )
-    yield _gauge(
-        "automation_schedules_missed",
-        "Schedules with a slot that is past and undecided.",
-        (),
-        [((), now.schedules_missed)],
-    )
-    yield _gauge(
-        "automation_runs_without_heartbeat",
-        "Flow runs whose lease is over and that nobody has ended.",
-        (),
-        [((), now.runs_without_heartbeat)],
-    )
-    yield _gauge(
-        "automation_flow_runs_running",
-        "Flow runs that have begun and not ended.",
-        ("mode",),
-        [(("batch",), now.batch_runs), (("single",), now.flow_runs - now.batch_runs)],
-    )
-    yield from _of_processes(now)
+    kinds = {kind: Queue(kind, 0, 0.0) for kind in definitions()} | {one.name: one for one in now.queues}
+    now = replace(now, queues=list(kinds.values()), projects=now.projects[:projects])
+    for name, text, labels, rows in _GAUGES:
+        if labels != ("project",) or projects:
+            yield _gauge(name, text, labels, rows(now))
 
 
-def _of_processes(now: Now) -> Iterable[Metric]:
-    groups: dict[Labels, list[tuple[float, int]]] = defaultdict(list)
-    for one in now.processes:
-        groups[one.role, one.host].append((one.cpu or 0.0, one.memory_bytes))
-    labels = ("role", "host")
-    yield _gauge(
-        "automation_processes",
-        "Services, workers and their children that were heard of lately.",
-        labels,
-        [(key, len(several)) for key, several in groups.items()],
-    )
-    yield _gauge(
-        "automation_processes_cpu_ratio",
-        "What they use of one core, together.",
-        labels,
-        [(key, sum(cpu for cpu, _ in several)) for key, several in groups.items()],
-    )
-    yield _gauge(
-        "automation_processes_memory_bytes",
-        "Their resident memory, together.",
-        labels,
-        [(key, sum(memory for _, memory in several)) for key, several in groups.items()],
-    )
-    yield _gauge(
-        "automation_host_cpu_ratio",
-        "What is used of all cores of a machine.",
-        ("host",),
-        [((m.host,), m.cpu) for m in now.machines if m.cpu is not None],
-    )
-    yield _gauge(
-        "automation_host_memory_used_bytes",
-        "Memory in use on a machine.",
-        ("host",),
-        [((m.host,), m.memory_bytes) for m in now.machines],
-    )
-    yield _gauge(
-        "automation_host_memory_used_ratio",
-        "The same, of what there is.",
-        ("host",),
-        [((m.host,), m.memory_share) for m in now.machines],
-    )
-    yield _gauge(
-        "automation_host_disk_used_ratio",
-        "What is used of the disk with AUTOMATION_HOME.",
-        ("host",),
-        [((m.host,), m.disk_share) for m in now.machines],
-    )
-    if now.connections:
-        yield _gauge(
-            "automation_database_connections", "Connections to our database.", (), [((), now.connections.ours)]
-        )
-        yield _gauge(
-            "automation_database_connections_used_ratio",
-            "All connections to its server, of what that allows.",
-            (),
-            [((), now.connections.share)],
-        )
+def _one(value: float | None) -> list[Row]:
+    return [] if value is None else [((), value)]
 
 
-def _of_sizes(sizes: dict[str, int]) -> Iterable[Metric]:
-    yield _gauge("automation_size_bytes", "Size of our tables with their indexes, and of folders.", ("of",), _by(sizes))
-
-
-def _by(values: dict[str, int]) -> list[Row]:
+def _by(values: Mapping[str, float]) -> list[Row]:
     return [((name,), value) for name, value in sorted(values.items())]
+
+
+def _together(now: Now, value: Callable[[Process], float]) -> list[Row]:
+    """Sums over the processes of a role on a machine."""
+    sums: dict[Labels, float] = defaultdict(float)
+    for one in now.processes:
+        sums[one.role, one.host] += value(one)
+    return sorted(sums.items())
+
+
+_KIND, _PROJECT, _HOST, _ROLE = ("kind",), ("project",), ("host",), ("role", "host")
+
+_GAUGES: tuple[tuple[str, str, Labels, Callable[[Now], list[Row]]], ...] = (
+    ("automation_queue_length", "Work that is due and that nobody has begun, by kind of workflow.",
+        _KIND, lambda now: _by({one.name: one.length for one in now.queues})),
+    ("automation_queue_age_seconds", "How long the oldest of it has been due.",
+        _KIND, lambda now: _by({one.name: one.age_seconds for one in now.queues})),
+    ("automation_project_queue_length", "The same of the projects with most of it.",
+        _PROJECT, lambda now: _by({one.name: one.length for one in now.projects})),
+    ("automation_project_queue_age_seconds", "How long the oldest of it has been due.",
+        _PROJECT, lambda now: _by({one.name: one.age_seconds for one in now.projects})),
+    ("automation_executions_open", "Executions that have not ended.",
+        ("status",), lambda now: _by({one: now.by_status.get(one, 0) for one in OPEN})),
+    ("automation_executions_running", "Executions that run.", _KIND, lambda now: _by(now.running)),
+    ("automation_executions_scheduled", "Executions that wait for their time, as between two tries.",
+        (), lambda now: _one(now.scheduled)),
+    ("automation_approvals_open", "Approvals that wait for somebody.", (), lambda now: _one(now.approvals)),
+    ("automation_dead_letters_open", "Executions that failed for good and were not redriven.",
+        ("error_code",), lambda now: _by(now.dead_letters)),
+    ("automation_deliveries_owed", "Webhooks to Studio that are not delivered.", (), lambda now: _one(now.deliveries)),
+    ("automation_effects_owed", "Effects that are owed to a neighbour.", ("neighbour",), lambda now: _by(now.owed)),
+    ("automation_mirror_lag_seconds", "Since the mirror had read all of Prefect's runs.",
+        (), lambda now: _one(now.mirror_lag)),
+    ("automation_schedules_missed", "Schedules with a slot that is past and undecided.",
+        (), lambda now: _one(now.schedules_missed)),
+    ("automation_runs_without_heartbeat", "Flow runs whose lease is over and that nobody has ended.",
+        (), lambda now: _one(now.runs_without_heartbeat)),
+    ("automation_flow_runs_running", "Flow runs that have begun and not ended.",
+        ("mode",), lambda now: _by({"batch": now.batch_runs, "single": now.flow_runs - now.batch_runs})),
+    ("automation_processes", "Services, workers and their children that were heard of lately.",
+        _ROLE, lambda now: _together(now, lambda one: 1)),
+    ("automation_processes_cpu_ratio", "What they use of one core, together.",
+        _ROLE, lambda now: _together(now, lambda one: one.cpu or 0.0)),
+    ("automation_processes_memory_bytes", "Their resident memory, together.",
+        _ROLE, lambda now: _together(now, lambda one: one.memory_bytes)),
+    ("automation_host_cpu_ratio", "What is used of all cores of a machine.",
+        _HOST, lambda now: _by({one.host: one.cpu for one in now.machines if one.cpu is not None})),
+    ("automation_host_memory_used_bytes", "Memory in use on a machine.",
+        _HOST, lambda now: _by({one.host: one.memory_bytes for one in now.machines})),
+    ("automation_host_memory_used_ratio", "The same, of what there is.",
+        _HOST, lambda now: _by({one.host: one.memory_share for one in now.machines})),
+    ("automation_host_disk_used_ratio", "What is used of the disk that holds AUTOMATION_HOME.",
+        _HOST, lambda now: _by({one.host: one.disk_share for one in now.machines})),
+    ("automation_database_connections", "Connections to our database.",
+        (), lambda now: _one(now.connections.ours if now.connections else None)),
+    ("automation_database_connections_used_ratio", "All connections to its server, of what that allows.",
+        (), lambda now: _one(now.connections.share if now.connections else None)),
+)  # fmt: skip
+"""Name, text, labels, and what each shows."""
+
+
+def _of_sizes(reading: Reading) -> Iterable[Metric]:
+    text = "Our tables with their indexes, and Prefect's database."
+    yield _gauge("automation_table_bytes", text, ("table",), _by(reading.tables))
+    yield _gauge("automation_folder_bytes", "Folders of AUTOMATION_HOME.", ("folder",), _by(reading.folders))
 
 
 def _counts(by_labels: dict[Labels, Histogram]) -> list[Row]:

@@ -26,6 +26,8 @@ BY_MINUTE = timedelta(hours=24)
 """Windows up to this long are read by the minute, if they begin in the last two days."""
 
 _MINUTES_KEPT = timedelta(hours=47)
+_SLACK = timedelta(minutes=1)
+"""A window may be longer by that: its two ends may come from two looks at the clock."""
 _MOST_BUCKETS = 1000
 _MOST_POINTS = 300
 _SAMPLED = timedelta(seconds=15)
@@ -46,13 +48,13 @@ class Window:
     def __post_init__(self) -> None:
         if self.until <= self.since:
             raise RefusedError(f"until: the window ends ({self.until}) before it begins ({self.since})", "until")
-        if self.until - self.since > LONGEST:
+        if self.until - self.since > LONGEST + _SLACK:
             raise RefusedError(f"since: the window is longer than {LONGEST.days} days", "since")
 
     @property
     def resolution(self) -> str:
         """`minute` or `hour`: that of the figures it is read from."""
-        is_short = self.until - self.since <= BY_MINUTE and self.since > utc_now() - _MINUTES_KEPT
+        is_short = self.until - self.since <= BY_MINUTE + _SLACK and self.since > utc_now() - _MINUTES_KEPT
         return "minute" if is_short else "hour"
 
     @property

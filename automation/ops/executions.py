@@ -61,14 +61,15 @@ async def find(
     request: Request,
     viewer: Viewer,
     services: ServicesOf,
-    q: Annotated[str, Query(max_length=200, pattern=f"{TEXT}|^$")] = "",
+    q: Annotated[str, Query(max_length=200, pattern=TEXT)] = "",
 ) -> Response:
     """To the execution, the event or the project's executions that have this id."""
     wanted = q.strip()
     if not wanted:
         return RedirectResponse("/ops/executions/", 303)
     async with services.database.transaction() as session:
-        if (id_ := _uuid(wanted)) and await session.get(Execution, id_):
+        id_ = _uuid(wanted)
+        if id_ is not None and await session.get(Execution, id_) is not None:
             await viewer.require(session, Execution, id_)
             return RedirectResponse(f"/ops/executions/{id_}/", 303)
         event = await session.get(Event, wanted)

@@ -58,19 +58,21 @@ class Format:
         if seconds < 59.95:
             return f"{self.number(seconds, 1)} s"
         minutes, left = divmod(round(seconds), 60)
-        if minutes < 60:
-            return f"{minutes} min {left:02} s"
-        hours, minutes = divmod(minutes, 60)
-        if hours < 24:
-            return f"{hours} h {minutes:02} min"
-        days, hours = divmod(hours, 24)
-        return f"{days} {self.day} {hours:02} h"
+        hours, more = divmod(minutes, 60)
+        days, rest = divmod(hours, 24)
+        if not hours:
+            return _two(minutes, "min", left, "s")
+        return _two(days, self.day, rest, "h") if days else _two(hours, "h", more, "min")
 
     def seconds(self, value: float | timedelta | None) -> str:
         """The same of seconds."""
         if isinstance(value, timedelta):
             value = value.total_seconds()
         return self.duration(None if value is None else value * 1000)
+
+
+def _two(value: int, unit: str, left: int, smaller: str) -> str:
+    return f"{value} {unit} {left:02} {smaller}" if left else f"{value} {unit}"
 
 
 FORMATS = {

@@ -1,10 +1,11 @@
-"""The steps of a workflow as a picture: a layer for each depth, lines from each step to those that wait for it. Pure."""
+"""The steps of a workflow as a picture: a layer for each depth, a line from each to those that wait for it. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
-BOX_WIDTH, BOX_HEIGHT = 164, 34
+BOX_WIDTH, BOX_HEIGHT = 150, 34
 _GAP_X, _GAP_Y = 20, 26
 _MARGIN = 1
 _SWEEPS = 4
@@ -92,7 +93,7 @@ def _layers(order: list[str], depth: Mapping[str, int], chains: list[list[Place]
     above: dict[Place, list[Place]] = {}
     below: dict[Place, list[Place]] = {}
     for chain in chains:
-        for upper, lower in zip(chain, chain[1:], strict=False):
+        for upper, lower in pairwise(chain):
             above.setdefault(lower, []).append(upper)
             below.setdefault(upper, []).append(lower)
     for sweep in range(_SWEEPS):

@@ -138,12 +138,12 @@ def _over(insight: WorkflowInsight, history: list[Bucket], window: Window, bucke
         [("completed", one.completed), ("failed", one.failed), ("cancelled", one.cancelled)] if one else []
         for one in grid
     ]
-    p50, p95 = [one and one.p50_ms for one in grid], [one and one.p95_ms for one in grid]
+    p50, p95 = [one.p50_ms if one else None for one in grid], [one.p95_ms if one else None for one in grid]
     slowest, most = nice_top([*p50, *p95]), nice_top([sum(value for _, value in stack) for stack in stacks])
     return Over(
         kind=insight.kind,
         insight=insight,
-        success=Plot(1.0, {"rate": line([one and _rate(one) for one in grid], 1.0)}, []),
+        success=Plot(1.0, {"rate": line([_rate(one) if one else None for one in grid], 1.0)}, []),
         duration=Plot(slowest, {"p50": line(p50, slowest), "p95": line(p95, slowest)}, []),
         throughput=Plot(most, {}, columns(stacks, most)),
         buckets=sorted(mine.values(), key=lambda one: one.at, reverse=True),

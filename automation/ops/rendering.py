@@ -23,6 +23,7 @@ from automation.ops.formats import FORMATS, clock_time, full_time
 from automation.ops.guard import COOKIE
 from automation.ops.sessions import form_token
 from automation.ops.texts import Texts, language_of
+from automation.redaction import redact_text
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
@@ -40,7 +41,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"pretty": pretty, "clock": clock_time, "full": full_time, "iso": datetime.isoformat}
+    environment.filters |= {"pretty": pretty, "redact": redact_text}
+    environment.filters |= {"clock": clock_time, "full": full_time, "iso": datetime.isoformat}
     environment.globals["static"] = _static
     return environment
 

@@ -12,8 +12,8 @@ from sqlalchemy import Select, select, update
 from automation.database import Database
 from automation.errors import ValidationError, as_step_error
 from automation.models import Owed, utc_now
-from automation.models.execution_queries import origin_of
 from automation.models.channels import OWED_CHANNEL
+from automation.models.execution_queries import origin_of
 from automation.outbox.deliver import deliver
 from automation.outbox.pace import Pace
 from automation.settings import Settings

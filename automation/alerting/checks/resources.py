@@ -56,10 +56,9 @@ async def connections(look: Look, rule: Connections) -> Found:
         .order_by(ResourceSample.at.desc())
         .limit(1)
     )
-    found = (await look.session.execute(query)).tuples().first()
-    if found is None or found[1] is None or found[1] <= rule.above:
+    count, share = (await look.session.execute(query)).tuples().first() or (0, None)
+    if share is None or share <= rule.above:
         return Found()
-    count, share = found
     return Found(
         [
             Finding(

@@ -31,18 +31,19 @@ _SLOW = text("""
             AND completed_at - started_at > make_interval(secs => :least)
             AND completed_at > CAST(:since AS timestamptz)
     ),
-    slowest AS (
-        SELECT DISTINCT ON (workflow_id) *, count(*) OVER (PARTITION BY workflow_id) AS of_it
-        FROM slow
+    candidates AS (
+        SELECT * FROM slow
         WHERE NOT EXISTS (SELECT FROM execution_waits WHERE execution_waits.execution_id = slow.id)
-        ORDER BY workflow_id, seconds DESC
-        LIMIT 200
+    ),
+    slowest AS (
+        SELECT DISTINCT ON (workflow_id) * FROM candidates ORDER BY workflow_id, seconds DESC LIMIT 200
     )
-    SELECT s.id, s.workflow_id, w.name, s.project_id, s.kind, s.status, s.seconds, s.of_it, usual.count, usual.p95
+    SELECT s.id, s.workflow_id, w.name, s.project_id, s.kind, s.status, s.seconds, bound.p95, bound.seconds,
+        (SELECT count(*) FROM candidates AS c WHERE c.workflow_id = s.workflow_id AND c.seconds > bound.seconds)
     FROM slowest AS s
     JOIN workflows AS w ON w.id = s.workflow_id
     CROSS JOIN LATERAL (
-        SELECT count(*), percentile_cont(0.95) WITHIN GROUP (ORDER BY took) AS p95
+        SELECT CASE WHEN count(*) >= :enough THEN percentile_cont(0.95) WITHIN GROUP (ORDER BY took) END AS p95
         FROM (
             SELECT extract(epoch FROM completed_at - started_at) AS took FROM workflow_executions AS e
             WHERE e.workflow_id = s.workflow_id AND e.status = 'COMPLETED' AND e.started_at IS NOT NULL
@@ -50,12 +51,17 @@ _SLOW = text("""
             ORDER BY e.completed_at DESC LIMIT 100
         ) AS past
     ) AS usual
+    CROSS JOIN LATERAL (
+        SELECT usual.p95,
+            greatest(CAST(:least AS double precision), usual.p95 * CAST(:times AS double precision)) AS seconds
+    ) AS bound
+    WHERE s.seconds > bound.seconds
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class _Slow:
-    """The slowest execution of a workflow; `of_it`: how many of its executions were slow."""
+    """The slowest execution of a workflow, all in seconds; `of_it`: how many of its executions are over its limit."""
 
     id: UUID
     workflow_id: UUID
@@ -64,13 +70,9 @@ class _Slow:
     kind: str
     status: str
     seconds: float
+    usual: float | None
+    limit: float
     of_it: int
-    known: int
-    p95: float | None
-
-    @property
-    def usual(self) -> float | None:
-        return float(self.p95) if self.p95 is not None and self.known >= _ENOUGH else None
 
     def message(self) -> str:
         took = "has been running for" if self.status == "RUNNING" else "took"
@@ -80,25 +82,23 @@ class _Slow:
 
 async def slow_executions(look: Look, rule: SlowExecutions) -> Found:
     """What runs, or ended lately, and took too long; one finding for each type of workflow."""
-    since = look.now - timedelta(seconds=rule.within_seconds)
-    parameters = {"now": look.now, "since": since, "least": rule.longer_than_seconds}
-    rows = [_Slow(*row) for row in await look.session.execute(_SLOW, parameters)]
+    parameters = {
+        "now": look.now,
+        "since": look.now - timedelta(seconds=rule.within_seconds),
+        "least": rule.longer_than_seconds,
+        "times": rule.times_usual_p95,
+        "enough": _ENOUGH,
+    }
     kinds: defaultdict[str, list[_Slow]] = defaultdict(list)
-    for one in rows:
-        if one.seconds > _limit(rule, one):
-            kinds[one.kind].append(one)
+    for row in await look.session.execute(_SLOW, parameters):
+        one = _Slow(*row)
+        kinds[one.kind].append(one)
     return Found([_finding(rule, kind, slow) for kind, slow in kinds.items()])
-
-
-def _limit(rule: SlowExecutions, one: _Slow) -> float:
-    if rule.times_usual_p95 is None or one.usual is None:
-        return rule.longer_than_seconds
-    return max(rule.longer_than_seconds, rule.times_usual_p95 * one.usual)
 
 
 def _finding(rule: SlowExecutions, kind: str, slow: list[_Slow]) -> Finding:
     worst = max(slow, key=lambda one: one.seconds)
-    threshold = f"{seconds(rule.longer_than_seconds)}"
+    threshold = seconds(rule.longer_than_seconds)
     if rule.times_usual_p95 is not None:
         threshold += f", and {rule.times_usual_p95:g} × the workflow's usual 95th percentile"
     projects = {one.project_id for one in slow}
@@ -109,7 +109,7 @@ def _finding(rule: SlowExecutions, kind: str, slow: list[_Slow]) -> Finding:
         threshold,
         kind,
         value=round(float(worst.seconds), 3),
-        limit=round(_limit(rule, worst), 3),
+        limit=round(worst.limit, 3),
         unit="seconds",
         count=count,
         project_id=worst.project_id if len(projects) == 1 else None,

@@ -71,7 +71,7 @@ async def mirror_lag(look: Look, rule: MirrorLag) -> Found:
     )
 
 
-# ix_workflow_executions_unsuccessful. A slot that limits of its trigger ended (throttle, concurrency, …) was not missed.
+# ix_workflow_executions_unsuccessful. A slot that its trigger's limits (throttle, concurrency, …) ended was not missed.
 _SKIPPED = text("""
     SELECT e.id, e.workflow_id, w.name, e.project_id, e.error_message
     FROM workflow_executions AS e JOIN workflows AS w ON w.id = e.workflow_id
@@ -122,10 +122,9 @@ async def schedule_missed(look: Look, rule: ScheduleMissed) -> Found:
 async def run_without_heartbeat(look: Look, rule: RunWithoutHeartbeat) -> Found:
     """Flow runs whose lease is over and that nobody has ended yet; ix_flow_runs_open. The reaper ends them soon, and
     leaves a sighting of each."""
+    run = (FlowRun.name, FlowRun.prefect_id, FlowRun.lease_until, FlowRun.process)
     query = (
-        select(
-            FlowRun.name, FlowRun.prefect_id, FlowRun.lease_until, FlowRun.process, Execution.id, Execution.project_id
-        )
+        select(*run, Execution.id, Execution.project_id)
         .outerjoin(Execution, Execution.flow_run_id == FlowRun.id)
         .where(FlowRun.ended_at.is_(None), FlowRun.lease_until < look.now)
         .order_by(FlowRun.lease_until)

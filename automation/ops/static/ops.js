@@ -68,16 +68,27 @@ if (live) {
     const renewAll = () => (renewLive(), renewLog());
     const stream = new EventSource(live.dataset.stream);
     const clock = setInterval(whileSeen(renewAll), 2000);
-    stream.addEventListener("change", renewAll);
+    stream.addEventListener("change", (event) => {
+      renewAll();
+      const changed = JSON.parse(event.data);
+      if ("status" in changed || "waits" in changed || "cancel_requested_at" in changed) renewActs();
+    });
     stream.addEventListener("end", () => {
       stream.close();
       clearInterval(clock);
-      // with the buttons of one that has ended; what somebody is writing is not taken from them
-      const writing = document.activeElement && document.activeElement.matches("input, select, textarea");
-      if (writing) renewAll();
-      else location.reload();
+      renewAll();
+      renewActs();
     });
   }
+}
+
+// Which buttons there are follows from the state. What somebody is writing there is not taken from them.
+async function renewActs() {
+  const acts = document.getElementById("acts");
+  const answer = await fetch(location.pathname, { credentials: "same-origin" });
+  if (!acts || !answer.ok || acts.contains(document.activeElement)) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  acts.replaceWith(page.getElementById("acts"));
 }
 
 const form = document.getElementById("log-filters");

@@ -16,6 +16,7 @@ from tests.integration.rows import every, write
 
 async def alert(api: Api, **values: Any) -> UUID:
     made = Alert(**{"id": uuid4(), "rule": "r", "severity": "CRITICAL", "message": "m", "project_id": "p1"} | values)
+    made.fingerprint = made.id.hex
     await write(api.database, made)
     return made.id
 

@@ -22,6 +22,7 @@ from automation.models import (
     Event,
     Execution,
     Integration,
+    Silence,
     Status,
     Trigger,
     Wait,
@@ -100,7 +101,13 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/deliveries/"): Row("read", "list"),
     ("POST", "/deliveries/{id}/redeliver/"): Row("execute", "delivery"),
     ("GET", "/alerts/"): Row("read", "list"),
+    ("GET", "/alerts/{id}/"): Row("read", "alert"),
     ("POST", "/alerts/{id}/acknowledge/"): Row("execute", "alert", {}),
+    ("POST", "/alerts/{id}/silence/"): Row("execute", "alert", {"seconds": 60}),
+    ("GET", "/alert-rules/"): Row("read"),
+    ("GET", "/silences/"): Row("read", "list"),
+    ("POST", "/silences/"): Row("execute", "new", {"seconds": 60, "project_id": "{project}"}),
+    ("DELETE", "/silences/{id}/"): Row("execute", "silence"),
     ("GET", "/integrations/"): Row("read", "list"),
     ("POST", "/integrations/"): Row(
         "manage",
@@ -126,6 +133,11 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/api-keys/"): Row("admin", "new", {"name": "mine", "scopes": ["read"], "project_id": "{project}"}),
     ("DELETE", "/api-keys/{id}/"): Row("admin", "api-key"),
     ("GET", "/audit/"): Row("admin", "list"),
+    ("GET", "/metrics/"): Row("read"),
+    ("GET", "/insights/workflows/"): Row("read"),
+    ("GET", "/insights/steps/"): Row("read"),
+    ("GET", "/insights/errors/"): Row("read"),
+    ("GET", "/insights/resources/"): Row("read"),
     ("GET", "/health/live/"): Row(None),
     ("GET", "/health/ready/"): Row(None),
 }
@@ -273,7 +285,7 @@ async def foreign(api: Api) -> dict[str, object]:
     workflow = await api.workflow(FOREIGN)
     execution = await api.execution(workflow, Status.WAITING)
     letter = await api.execution(workflow, Status.FAILED)
-    ids: dict[str, Any] = {name: uuid4() for name in ("trigger", "delivery", "alert", "integration", "step")}
+    ids: dict[str, Any] = {name: uuid4() for name in ("trigger", "delivery", "alert", "silence", "integration", "step")}
     async with api.database.transaction() as session:
         session.add_all([
             Trigger(
@@ -301,6 +313,9 @@ async def foreign(api: Api) -> dict[str, object]:
                 status="FAILED",
             ),
             Alert(id=ids["alert"], project_id=FOREIGN, rule="x", severity="WARNING", message="x"),
+            Silence(
+                id=ids["silence"], project_id=FOREIGN, until=utc_now() + timedelta(hours=1), created_by="api"
+            ),
             Integration(
                 id=ids["integration"], name="crm", type="http", project_id=FOREIGN,
                 config={"base_url": "https://crm.example"},
@@ -383,7 +398,7 @@ async def test_nothing_is_put_into_another_project_and_nobody_learns_whether_it_
     assert shape(theirs, foreign[named]) == shape(nobodys, unknown[named])
 
 
-@pytest.mark.parametrize("path", ["/workflows/", "/integrations/", "/api-keys/"])
+@pytest.mark.parametrize("path", ["/workflows/", "/integrations/", "/api-keys/", "/silences/"])
 async def test_nothing_is_put_into_the_whole_platform_by_who_sees_one_project(api: Api, path: str) -> None:
     _, given = await key(api, "admin", project_id=OWN)
     row = TABLE["POST", path]
