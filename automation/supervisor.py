@@ -9,6 +9,7 @@ import ctypes
 import os
 import pwd
 import secrets
+import shutil
 import signal
 import sys
 import time
@@ -33,7 +34,8 @@ GRACE = 10.0
 
 # Early deaths after which its log is shown, and a start is given up.
 TOO_OFTEN = 3
-LOG_LIMIT = 10 * 1024 * 1024
+LOG_LIMIT = 50 * 1024 * 1024
+LOG_LOOK = 10.0
 
 # Every process below us inherits it, also one that made a session of its own and lost its parent.
 _MARK = "AUTOMATION_SUPERVISOR"
@@ -153,7 +155,7 @@ class Supervisor:
             began = loop.time()
             try:
                 child.process = await self._spawn(child.part)
-                child.end = _ending(await child.process.wait())
+                child.end = _ending(await self._watch(name, child.process))
             except OSError as error:
                 child.end = f"could not be started ({error})"
             lived = loop.time() - began
@@ -165,6 +167,13 @@ class Supervisor:
                 self.say(self._log_end(name))
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY)
+
+    async def _watch(self, name: str, process: asyncio.subprocess.Process) -> int:
+        """The exit code of a part, when it ends; until then its log does not grow without end."""
+        while True:
+            with suppress(TimeoutError):
+                return await asyncio.wait_for(process.wait(), LOG_LOOK)
+            await asyncio.to_thread(_cut, self.logs / f"{name}.log")
 
     async def _spawn(self, part: Part) -> asyncio.subprocess.Process:
         account = part.account
@@ -249,6 +258,14 @@ def _open_log(path: Path) -> BinaryIO:
         if path.stat().st_size > LOG_LIMIT:
             path.replace(path.with_suffix(".log.1"))
     return path.open("ab")
+
+
+def _cut(path: Path) -> None:
+    """Begin a log anew that has become large. Whoever writes it appends, so that it need not be opened again; what is
+    written between the copy and the cut is lost."""
+    if path.stat().st_size > LOG_LIMIT:
+        shutil.copyfile(path, path.with_suffix(".log.1"))
+        os.truncate(path, 0)
 
 
 def _tail(path: Path, lines: int = 15) -> str:

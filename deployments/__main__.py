@@ -23,7 +23,7 @@ from deployments.platform import apply_platform_workflows
 from deployments.pool import apply_limits, apply_pool
 from deployments.schedules import name_schedules
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("deployments")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -208,7 +208,7 @@ async def silence_alert(id: UUID, request: Request, caller: Executor, services: 
         return SilenceOut.model_validate(made)
 
 
-@router.get("/alert-rules/")
+@router.get("/alert-rules/", responses=keyed())
 async def get_alert_rules(caller: Reader, services: ServicesOf) -> RulesOut:
     """The rules in force: what is watched, and from when on it is wrong."""
     rules = in_force(services.settings.alerts_file).rules

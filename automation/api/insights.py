@@ -161,7 +161,7 @@ async def get_workflow_insights(
     kind: NameFilter = None,
     bucket: Annotated[str | None, Query(pattern=_LENGTH, description="Length of the parts of `history`.")] = None,
 ) -> WorkflowsOut:
-    """Execution time and success rate by type of workflow. Of a project: of its latest 20,000 executions, without
+    """Execution time and success rate by type of workflow. Of a project: of its latest 10,000 executions, without
     `history`.
     """
     window = _window(since, until, length)

@@ -34,6 +34,7 @@ _TAGS = {
     "triggers": "When workflows run.",
     "types": "Of what workflows can be made.",
     "executions": "What has run, and how it went.",
+    "logs": "What executions have logged, together and live.",
     "dead letters": "Executions that failed for good.",
     "deliveries": "What Studio was told.",
     "alerts": "What operators should know.",

@@ -3,7 +3,6 @@
 import re
 from enum import StrEnum
 from typing import Annotated
-from uuid import UUID
 
 import typer
 

@@ -27,7 +27,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")]
     found = _findings()
     code = Code.NO if any(one.state == "failed" for one in found) else Code.FINE
     if as_json:
-        formatting.as_json({"ok": code == Code.FINE, "checks": [{name: getattr(one, name) for name in _FIELDS} for one in found]})
+        checks = [{name: getattr(one, name) for name in _FIELDS} for one in found]
+        formatting.as_json({"ok": code == Code.FINE, "checks": checks})
     else:
         _show(found)
     sys.stdout.flush()

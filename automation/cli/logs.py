@@ -27,7 +27,7 @@ def logs(
     if follow and since:
         raise typer.BadParameter("--since does not go with --follow; --limit says how many lines come first")
     wanted = {"project_id": project, "min_level": level and level.value, "step": step, "q": text}
-    show = _as_json if as_json else present_line
+    show = _as_json if as_json else _present
     with remote.connected() as api:
         if not follow:
             found = api.pages(at("logs"), limit, execution_id=execution, since=since_text(since), **wanted)
@@ -42,6 +42,11 @@ def logs(
                 show(data)
             elif name == "left_out":
                 formatting.hint(f"{data['count']} lines came too fast, and are left out here.")
+
+
+def _present(line: Json) -> None:
+    of = "  ".join(str(one) for one in (line["project_id"], line["execution_id"]) if one)
+    present_line(line | {"message": f"{line['message']}  [{of}]"} if of else line)
 
 
 def _as_json(line: Json) -> None:

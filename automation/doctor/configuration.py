@@ -1,10 +1,13 @@
 """Settings that are right each by itself, and contradict each other or their surroundings."""
 
+import asyncio
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from automation.doctor.findings import Findings, ok, warning
+from automation.alerting.rules import load
+from automation.doctor.findings import Findings, failed, ok, warning
 from automation.doctor.patient import Patient
+from automation.errors import SettingError
 from automation.settings import Settings
 from automation.supervisor import GRACE
 
@@ -16,6 +19,16 @@ async def settings(patient: Patient) -> Findings:
     found = [*contradictions(patient.settings), *surroundings(patient.settings, patient.environ)]
     given = sum(name.startswith("AUTOMATION_") for name in patient.environ)
     return [one for pair in found for one in warning(*pair)] or ok(f"{given} AUTOMATION_ variables are set")
+
+
+async def alerts(patient: Patient) -> Findings:
+    """Whether the rules of alerts can be read."""
+    own = patient.settings.alerts_file
+    try:
+        rules = await asyncio.to_thread(load, own)
+    except SettingError as error:
+        return failed(str(error).splitlines()[0], "mend the file (docs/alerts.md), or unset AUTOMATION_ALERTS_FILE")
+    return ok(f"{len(rules.enabled())} rules{f', with those of {own}' if own else ''}")
 
 
 def contradictions(settings: Settings) -> list[tuple[str, str]]:
@@ -82,11 +95,16 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
 def surroundings(settings: Settings, environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """What the environment says beside the settings, and against them."""
     found = []
-    url = urlsplit(environ.get("PREFECT_API_URL", ""))
-    if url.hostname in _LOOPBACK and _port(url.netloc) not in (None, settings.prefect_port):
+    try:
+        url = urlsplit(environ.get("PREFECT_API_URL", ""))
+        host, port = url.hostname, url.port
+    except ValueError as error:
+        found.append((f"PREFECT_API_URL is no URL: {error}", "set it to http://host:port/api, or unset it"))
+        host, port = None, None
+    if host in _LOOPBACK and port not in (None, settings.prefect_port):
         found.append(
             (
-                f"PREFECT_API_URL names port {_port(url.netloc)} of this machine, "
+                f"PREFECT_API_URL names port {port} of this machine, "
                 f"AUTOMATION_PREFECT_PORT is {settings.prefect_port}: `automation up` takes that for a server of "
                 "somebody else's and starts none",
                 "unset PREFECT_API_URL, or make the two agree",
@@ -97,10 +115,3 @@ def surroundings(settings: Settings, environ: Mapping[str, str]) -> list[tuple[s
             ("PREFECT_LOGGING_TO_API_ENABLED is off, so that runs leave no log in Prefect", "unset it for the workers")
         )
     return found
-
-
-def _port(netloc: str) -> int | None:
-    try:
-        return urlsplit(f"//{netloc}").port
-    except ValueError:
-        return None

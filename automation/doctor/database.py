@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from automation import migrate
 from automation.doctor.findings import Findings, NotAskedError, failed, ok, warning
-from automation.doctor.patient import PATIENCE, Patient
+from automation.doctor.patient import AWAY, PATIENCE, Patient
 
 OLDEST = 14
 """Major version of PostgreSQL; Prefect takes none that is older."""
@@ -45,7 +45,7 @@ async def database(patient: Patient) -> Findings:
     try:
         async with asyncio.timeout(PATIENCE), patient.database.transaction() as session:
             found = (await session.execute(_ABOUT)).one()
-    except (OSError, SQLAlchemyError, TimeoutError) as error:
+    except (*AWAY, SQLAlchemyError, TimeoutError) as error:
         return failed(f"{where} does not answer: {_reason(error)}", _remedy(patient, error))
     if found.major < OLDEST:
         return failed(f"PostgreSQL {found.version} in {where}", f"upgrade it to {OLDEST} or later")

@@ -35,6 +35,7 @@ async def _packages(patient: Patient) -> Findings:
 
 CHECKS: Mapping[str, Check] = {
     "settings": configuration.settings,
+    "alert-rules": configuration.alerts,
     "packages": _packages,
     "home": home.home,
     "disk": home.disk,
@@ -69,6 +70,7 @@ CHECKS: Mapping[str, Check] = {
     "insights": neighbours.insights,
     "foundation": neighbours.foundation,
     "callback": neighbours.callback,
+    "alert-webhook": neighbours.alert_webhook,
     "mail": neighbours.mail,
 }
 """By name, in the order in which they are told: what others stand on comes first."""

@@ -75,7 +75,7 @@ def _secrets(folder: Path) -> Findings:
         if mode & 0o077:
             found += failed(f"{path} has mode {mode:04o}: others can read it", f"chmod 600 {path}, and replace the key")
     names = listed([path.name for path in there]) or "none lies in the home; the settings give them"
-    return found or ok(f"{names}: for their owner alone" if there else names)
+    return found or ok(f"{names} are for their owner alone" if there else names)
 
 
 async def api_key(patient: Patient) -> Findings:

@@ -31,6 +31,12 @@ async def callback(patient: Patient) -> Findings:
     return await _knock(patient, variable, patient.settings.studio_callback_url, "Studio is told nothing")
 
 
+async def alert_webhook(patient: Patient) -> Findings:
+    """Whether whoever is told of alerts by webhooks answers."""
+    variable = "AUTOMATION_ALERT_WEBHOOK_URL"
+    return await _knock(patient, variable, patient.settings.alert_webhook_url, "only people are told of alerts")
+
+
 async def mail(patient: Patient) -> Findings:
     """Whether the mail server takes connections, where one is set."""
     url = patient.settings.smtp_url
@@ -62,7 +68,7 @@ async def _knock(patient: Patient, variable: str, url: str | None, otherwise: st
         return failed(
             f"{where} does not answer: {_reason(error)}", f"mend {variable}, or the way to it; what it is told waits"
         )
-    if answer.status_code >= 500:
+    if answer.status_code >= 500 and answer.status_code != 501:  # it knows no HEAD
         return warning(f"{where} answers {answer.status_code}", "see why it does; what it is told waits meanwhile")
     return ok(f"{where} answers")
 

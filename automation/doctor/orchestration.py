@@ -22,7 +22,7 @@ AUTOMATIONS = _ROOT / "deployments" / "automations.yaml"
 POOL_TYPE = "warm"
 DEPLOY = "automation deploy"
 
-_MANY_SCHEDULES = 100
+MANY_SCHEDULES = 100
 """Schedules of one deployment; a thousand keep Prefect's server busy for ever."""
 _SCHEDULED_AFTER = timedelta(minutes=3)
 """Prefect's scheduler has made the next runs of a deployment so long after a change, at the latest."""
@@ -151,10 +151,10 @@ async def schedules(patient: Patient) -> Findings:
     """Whether the schedules in Prefect survive a deploy, are not too many, and have their next runs."""
     pool = {"work_pools": {"name": {"any_": [WORK_POOL]}}}
     found = await patient.prefect_pages("/deployments/filter", pool)
-    loaded = [one["name"] for one in found if len(one["schedules"]) > _MANY_SCHEDULES]
+    loaded = [one["name"] for one in found if len(one["schedules"]) > MANY_SCHEDULES]
     if loaded:
         return failed(
-            f"more than {_MANY_SCHEDULES} schedules on deployment {listed(loaded)}",
+            f"more than {MANY_SCHEDULES} schedules on deployment {listed(loaded)}",
             "spread them over several: Prefect's server is busy with them all the time",
         )
     if nameless := [one["name"] for one in found if any(not each["slug"] for each in one["schedules"])]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import asyncpg
 import httpx
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +19,9 @@ from automation.settings import Settings
 
 PATIENCE = 3.0
 """Seconds that a part may take for one answer; one that is well takes some milliseconds."""
+
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What a connection to PostgreSQL may fail with."""
 
 _UNKNOWN = {"42P01", "42703"}
 """PostgreSQL's codes for a table, and for a column, that is not there."""
@@ -56,7 +60,7 @@ class Patient:
             if getattr(error.orig, "sqlstate", None) in _UNKNOWN:
                 raise NotAskedError("the tables are of another version", "migrations") from None
             raise NotAskedError("the database does not answer", "database") from None
-        except (OSError, SQLAlchemyError):
+        except (*AWAY, SQLAlchemyError):
             raise NotAskedError("the database does not answer", "database") from None
 
     async def prefect(self, method: str, path: str, json: object = None) -> Any:
@@ -71,6 +75,8 @@ class Patient:
                 return None
             answer.raise_for_status()
             return answer.json()
+        except httpx.TimeoutException:
+            raise NotAskedError(f"Prefect's server takes more than {PATIENCE:g} s", "prefect-server") from None
         except (httpx.HTTPError, ValueError):
             raise NotAskedError("Prefect's server does not answer", "prefect-server") from None
 
@@ -92,6 +98,14 @@ class Patient:
 _PAGE = 100
 
 
+def _parsed(url: str) -> httpx.URL:
+    """An address; of one that cannot be read, of which the check of the settings tells, one that leads nowhere."""
+    try:
+        return httpx.URL(url)
+    except httpx.InvalidURL:
+        return httpx.URL("http://prefect.invalid/api")
+
+
 @asynccontextmanager
 async def patient(
     settings: Settings, at: Addresses, environ: Mapping[str, str], now: Callable[[], datetime] = utc_now
@@ -105,7 +119,7 @@ async def patient(
     async with (
         httpx.AsyncClient(timeout=PATIENCE, trust_env=False, verify=context) as api,
         httpx.AsyncClient(
-            base_url=at.prefect_api_url, headers=headers, auth=auth, timeout=PATIENCE, verify=context
+            base_url=_parsed(at.prefect_api_url), headers=headers, auth=auth, timeout=PATIENCE, verify=context
         ) as server,
     ):
         try:

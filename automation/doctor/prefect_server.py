@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from automation.doctor.database import judge_clock
 from automation.doctor.findings import Findings, NotAskedError, failed, ok, warning
 from automation.doctor.packages import PACKAGE
-from automation.doctor.patient import PATIENCE, Patient
+from automation.doctor.patient import AWAY, PATIENCE, Patient
 from automation.settings import Settings
 
 _OLD_LIMIT = 200
@@ -56,8 +56,12 @@ async def prefect_server(patient: Patient) -> Findings:
 
 
 def _where(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    """An address without what may be secret in it."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    except ValueError:
+        return "PREFECT_API_URL"
 
 
 async def prefect_version(patient: Patient) -> Findings:
@@ -182,7 +186,7 @@ async def prefect_database(patient: Patient) -> Findings:
     todo = "start PostgreSQL, or mend AUTOMATION_PREFECT_DATABASE_URL"
     try:
         connection = await asyncpg.connect(url.replace("postgres://", "postgresql://", 1), timeout=PATIENCE)
-    except (OSError, asyncpg.PostgresError, TimeoutError, ValueError) as error:
+    except (*AWAY, TimeoutError, ValueError) as error:
         return failed(f"it does not answer: {str(error) or type(error).__name__}", todo)
     try:
         name = await connection.fetchval("SELECT current_database()")

@@ -15,7 +15,8 @@ from automation.requests import trace_id
 from automation.steps import LogLine
 
 PER_SECOND = 100
-"""Lines of a level that one process says; some 40 kB a second, and 0.5 % of a core."""
+"""Lines of a level that one process says, some 40 kB a second. A line that is said costs 55 µs of CPU, one that is left
+out 0.6 µs: a batch run at full speed pays less than 1 % of a core."""
 
 TOLD = {"is_told": True}
 """`extra` of what is logged for Prefect alone, since a step's lines have said it."""

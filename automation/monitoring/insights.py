@@ -175,7 +175,7 @@ async def workflow_insights(
 ) -> list[WorkflowInsight]:
     """By type of workflow, by its name.
 
-    Of one project: read from its latest executions that were accepted in the window, at most 20,000.
+    Of one project: read from its latest executions that were accepted in the window, at most 10,000.
     """
     if project_id is not None:
         rows = await of_project.executions(session, project_id, window.since, window.until)

@@ -16,7 +16,7 @@ from automation.monitoring.errors_seen import Group, grouped
 from automation.monitoring.histogram import BOUNDS_MS
 
 _LATEST = """
-    SELECT * FROM workflow_executions
+    SELECT id, kind, status, attempt, created_at, started_at, completed_at FROM workflow_executions
     WHERE project_id = :project_id AND created_at >= :since AND created_at < :until
         AND status IN ('COMPLETED', 'FAILED', 'CANCELLED') AND error_code <> 'SKIPPED'
     ORDER BY created_at DESC LIMIT {most}
@@ -26,7 +26,7 @@ _BUCKET = """CASE WHEN ms IS NULL THEN -1
         - (ms = ANY(CAST(:bounds AS double precision[])))::int END"""
 
 _EXECUTIONS = text(f"""
-    WITH latest AS MATERIALIZED ({_LATEST.format(most=20_000)}),
+    WITH latest AS MATERIALIZED ({_LATEST.format(most=10_000)}),
     facts AS (
         SELECT 'run' AS measure, kind, status,
             CASE WHEN started_at IS NOT NULL THEN completed_at - greatest(started_at, asked_at) END AS took

@@ -81,7 +81,7 @@ class Headers:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(_HEADERS)
-                if scope["path"].startswith(f"{PATH}/static/"):
+                if scope["path"].startswith(f"{PATH}/static/") and message["status"] == 200:
                     headers["Cache-Control"] = "public, max-age=31536000, immutable"  # its address has its hash
                 else:
                     headers.setdefault("Cache-Control", "no-store")

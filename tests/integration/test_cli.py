@@ -397,6 +397,31 @@ async def test_logs_are_all_there_oldest_first(api: Api, run: Run) -> None:
     assert first == (await api.get(f"executions/{id_}/logs/", page_size=3)).json()
 
 
+async def test_logs_of_all_executions_are_shown_and_followed(api: Api, run: Run) -> None:
+    mine, theirs = [await api.execution(await api.workflow(project), "COMPLETED") for project in ("p1", "p2")]
+    begin = utc_now()
+    lines = [
+        (mine, "p1", "INFO", "saved"), (mine, "p1", "ERROR", "disk \x1b[2J full"), (theirs, "p2", "CRITICAL", "theirs"),
+    ]  # fmt: skip
+    for n, (id_, project, level, message) in enumerate(lines):
+        at = begin + timedelta(seconds=n)
+        await write(
+            api.database,
+            ExecutionLog(execution_id=id_, project_id=project, level=level, message=message, timestamp=at),
+        )
+
+    shown = await run("logs")
+    narrowed = await run("logs", "--project", "p1", "--level", "WARNING", "--text", "FULL", "--json")
+    followed = await run("logs", "--follow", "--execution", mine, "--level", "ERROR")
+
+    assert [line.split()[2] for line in shown.stdout.splitlines()] == ["INFO", "ERROR", "CRITICAL"]
+    assert f"disk \\x1b[2J full  [p1  {mine}]" in shown.stdout
+    [line] = [json.loads(one) for one in narrowed.stdout.splitlines()]
+    assert (line["level"], line["execution_id"]) == ("ERROR", str(mine))
+    assert (followed.returncode, len(followed.stdout.splitlines())) == (0, 1)
+    assert "disk" in followed.stdout
+
+
 async def test_active_says_what_runs_where(api: Api, run: Run) -> None:
     workflow = await api.workflow()
     flow_run = FlowRun(id=uuid4(), prefect_id=uuid4(), kind="custom", state="RUNNING", process="worker-1:4711")

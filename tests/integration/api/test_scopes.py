@@ -21,6 +21,7 @@ from automation.models import (
     Delivery,
     Event,
     Execution,
+    ExecutionLog,
     Integration,
     Silence,
     Status,
@@ -89,7 +90,10 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/executions/{id}/"): Row("read", "execution"),
     ("GET", "/executions/{id}/items/"): Row("read", "execution", query={"step": "each"}),
     ("GET", "/executions/{id}/logs/"): Row("read", "execution"),
+    ("GET", "/executions/{id}/logs/stream/"): Row("read", "execution"),
     ("GET", "/executions/{id}/stream/"): Row("read", "execution"),
+    ("GET", "/logs/"): Row("read", "list"),
+    ("GET", "/logs/stream/"): Row("read"),
     ("POST", "/executions/{id}/retry/"): Row("execute", "execution", {}),
     ("POST", "/executions/{id}/cancel/"): Row("execute", "execution"),
     ("POST", "/executions/{id}/approve/"): Row("execute", "execution", {"approve": True}),
@@ -184,6 +188,11 @@ async def call(api: Api, key: str | None, method: str, path: str, row: Row, **na
     headers = {"Authorization": "" if key is None else f"Bearer {key}"}
     content = None if row.body is None else body
     place = filled.removeprefix("/")
+    if path == "/logs/stream/":  # it stays open
+        async with api.client.stream(method, place, headers=headers) as answer:
+            if answer.is_error:
+                await answer.aread()
+            return answer
     return await api.client.request(method, place, content=content, headers=headers, params=row.query)
 
 
@@ -312,6 +321,7 @@ async def foreign(api: Api) -> dict[str, object]:
                 id=ids["delivery"], key="k", type="execution.failed", execution_id=letter, project_id=FOREIGN,
                 status="FAILED",
             ),
+            ExecutionLog(execution_id=execution, project_id=FOREIGN, level="INFO", message="x"),
             Alert(id=ids["alert"], project_id=FOREIGN, rule="x", severity="WARNING", message="x"),
             Silence(
                 id=ids["silence"], project_id=FOREIGN, until=utc_now() + timedelta(hours=1), created_by="api"
@@ -363,7 +373,7 @@ async def test_its_own_people_find_it(api: Api, foreign: dict[str, object], meth
     _, given = await key(api, "admin", project_id=FOREIGN)
 
     if path.endswith("/stream/"):
-        return  # it stays open; tests/integration/api/test_stream.py
+        return  # it stays open; tests/integration/api/test_stream.py, test_log_stream.py
     assert (await call(api, given, method, path, row, **foreign)).status_code != 404
 
 

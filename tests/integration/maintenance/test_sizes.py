@@ -3,12 +3,10 @@
 import asyncio
 from pathlib import Path
 
-from sqlalchemy import text
-
 from automation import maintenance
 from automation.database import Database
 from automation.maintenance.sizes import PREFECT
-from automation.models import Base
+from automation.models import Base, Project
 from tests.conftest import Postgres
 
 
@@ -16,9 +14,7 @@ async def test_every_table_has_its_size_and_a_larger_one_a_larger_size(database:
     async with database.transaction() as session:
         before = await maintenance.sizes(session)
     async with database.transaction() as session:
-        await session.execute(
-            text("INSERT INTO projects (id, name) SELECT 'p' || n, repeat('x', 200) FROM generate_series(1, 5000) AS n")
-        )
+        session.add_all(Project(id=f"p{number}", name="x" * 200) for number in range(5000))
     async with database.transaction() as session:
         after = await maintenance.sizes(session)
 

@@ -176,7 +176,7 @@ async def test_a_form_is_taken_from_a_page_of_this_address_and_session_alone(ope
     path, token = f"executions/{id_}/cancel/", await operator.token()
 
     refused = [
-        await operator.post(path),
+        await operator.post(path, reason="none"),
         await operator.post(path, form_token="0" * 64),
         await operator.post(path, form_token="é"),
         await operator.post(path, {"Origin": "https://evil.example"}, form_token=token),

@@ -67,7 +67,7 @@ rules:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("rules:\n  cpu-saturated: {above: 80}\n", "rules.cpu-saturated.above: Input should be less than 1, got 80.0"),
+        ("rules:\n  cpu-saturated: {above: 80}\n", "rules.cpu-saturated.above: Input should be less than 1, got 80"),
         ("rules:\n  cpu-saturated: {abvoe: 0.8}\n", "rules.cpu-saturated.abvoe: Extra inputs are not permitted"),
         ("rules:\n  mine: {severity: WARNING}\n", "rules.mine: Unable to extract tag using discriminator 'type'"),
         ("rules:\n  cpu-saturated: 5\n", "rules.cpu-saturated: "),
