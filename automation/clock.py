@@ -13,6 +13,8 @@ from automation.intake.decide import Match, Outcome, decide
 from automation.intake.events import PastEvent
 from automation.intake.matching import by_ids
 from automation.models import Timer, utc_now
+from automation.models.event_queries import origins_of
+from automation.requests import NOWHERE
 from automation.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,16 @@ async def _fire(
     session: AsyncSession, due: Sequence[Timer], purpose: timers.Purpose, settings: Settings
 ) -> list[Match]:
     triggers = await by_ids(session, {timer.trigger_id for timer in due})
-    matches = [Match(triggers[timer.trigger_id], _event(timer), event_count=timer.event_count) for timer in due]
+    origins = await origins_of(session, {timer.event_id for timer in due})
+    matches = [
+        Match(
+            triggers[timer.trigger_id],
+            _event(timer),
+            event_count=timer.event_count,
+            origin=origins.get(timer.event_id, NOWHERE),
+        )
+        for timer in due
+    ]
     await decide(session, matches, settings, after=purpose)
     for timer, match in zip(due, matches, strict=True):
         timer.ended_at = utc_now()

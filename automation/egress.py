@@ -15,13 +15,14 @@ import ssl
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
 import httpx
 
+from automation import tracing
 from automation.addresses import Address, is_host_name, parse_address, parse_allowed, reason_against
 from automation.errors import NetworkError, ValidationError
 from automation.settings import Settings
@@ -142,19 +143,36 @@ async def request(
         ValidationError: the address is refused or wrong, so are method or headers, or the answer is too large.
         NetworkError: nothing, or no whole answer, came back in time.
     """
-    hop = _Hop(_checked_method(method), parse_url(url), checked_headers(headers or {}), content)
+    first = _Hop(_checked_method(method), parse_url(url), checked_headers(headers or {}), content)
+    with tracing.call(method, _host(first.url)) as called:
+        answer = await _follow(
+            settings,
+            replace(first, headers={**called.headers, **first.headers}),
+            seconds,
+            max_bytes,
+            MAX_REDIRECTS if follow_redirects else 0,
+            resolve,
+        )
+        called.answered(answer.status)
+    return answer
+
+
+async def _follow(
+    settings: Settings, hop: _Hop, seconds: float, max_bytes: int, redirects: int, resolve: Resolver
+) -> Answer:
+    """Send it, and again to where it is redirected to, so often at most; 0: a redirect is an answer like others."""
     began = time.perf_counter()
     try:
         async with asyncio.timeout(seconds):
-            for _ in range(MAX_REDIRECTS + 1):
+            for _ in range(redirects + 1):
                 status, answered, body = await _send(settings, hop, max_bytes, resolve)
-                following = _redirected(hop, status, answered) if follow_redirects else None
+                following = _redirected(hop, status, answered) if redirects else None
                 if following is None:
                     return Answer(status, answered, body, str(hop.url), time.perf_counter() - began)
                 hop = following
     except TimeoutError:
         raise NetworkError(f"{_host(hop.url)} did not answer in full within {seconds:g} s.") from None
-    raise ValidationError(f"{_host(hop.url)}: redirected more than {MAX_REDIRECTS} times.")
+    raise ValidationError(f"{_host(hop.url)}: redirected more than {redirects} times.")
 
 
 def require_status(answer: Answer, expected: Container[int] = SUCCESS) -> None:

@@ -6,6 +6,7 @@
 import asyncio
 import logging
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -114,7 +115,7 @@ class Erasure:
             reason = await _still_at_work(session, project_id)
         if reason:
             return reason
-        counts = {"prefect_flow_runs": await self._delete_flow_runs(project_id)}
+        counts = Counter(prefect_flow_runs=await self._delete_flow_runs(project_id))
         await self._delete_integrations(project_id)
         if self.settings.runtime_url:
             await remote.delete_project(self.settings, project_id)
@@ -122,11 +123,11 @@ class Erasure:
         await asyncio.to_thread(_delete_folder, self.settings.runtime_root / project_id)
         for model, order in _ROWS:
             of_project = model.project_id == project_id
-            counts[model.__tablename__] = await delete_in_batches(self.database, model, of_project, order)
+            counts.update(await delete_in_batches(self.database, model, of_project, order))
         async with self.database.transaction() as session:
-            reason = await _finish(session, deletion, counts)
+            reason = await _finish(session, deletion, dict(counts))
         if not reason:
-            log.info("Project %s is gone: %s", one_line(project_id), counts)
+            log.info("Project %s is gone: %s", one_line(project_id), dict(counts))
         return reason
 
     async def _delete_flow_runs(self, project_id: str) -> int:

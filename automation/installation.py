@@ -3,6 +3,7 @@
 home/api.key                    the API's bearer key          made at the first start, mode 0600
 home/studio-webhook.secret      Studio signs with it          likewise
 home/studio-callback.secret     we sign with it for Studio    likewise
+home/alert-webhook.secret       we sign alerts with it        likewise
 home/postgres/                  the embedded database
 home/prefect/                   PREFECT_HOME
 home/runtime/                   generated apps
@@ -30,12 +31,14 @@ from automation.settings import Settings, get_settings
 API_KEY_FILE = "api.key"
 WEBHOOK_SECRET_FILE = "studio-webhook.secret"  # noqa: S105 (a file's name)
 CALLBACK_SECRET_FILE = "studio-callback.secret"  # noqa: S105
+ALERT_SECRET_FILE = "alert-webhook.secret"  # noqa: S105
 PREFECT_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 
 _SECRET = {
     "AUTOMATION_API_KEY",
     "AUTOMATION_STUDIO_WEBHOOK_SECRET",
     "AUTOMATION_STUDIO_CALLBACK_SECRET",
+    "AUTOMATION_ALERT_WEBHOOK_SECRET",
     "AUTOMATION_DATABASE_URL",
     "AUTOMATION_PREFECT_DATABASE_URL",
     PREFECT_AUTH,
@@ -66,6 +69,7 @@ class Installation:
     api_key: str = field(repr=False)
     studio_webhook_secret: str = field(repr=False)
     studio_callback_secret: str = field(repr=False)
+    alert_webhook_secret: str = field(repr=False)
 
     @property
     def logs(self) -> Path:
@@ -76,45 +80,74 @@ class Installation:
         return self.prefect_database_url is not None
 
 
-def prepare(settings: Settings) -> Installation:
-    """Make what is missing in the home folder, and answer what the installation consists of; starts nothing.
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the parts of an installation are, as its settings say; whether they are there is another question.
 
-    A PREFECT_API_URL or AUTOMATION_DATABASE_URL that is this installation's own, from `automation env`,
-    counts as not set.
-
-    Raises:
-        SettingError: a Prefect server is to run here, and nobody says on which database.
+    Attributes:
+        data_dir: the embedded PostgreSQL's folder, or None when a database was given.
+        prefect_database_url: None when Prefect's server runs elsewhere, or nobody says where its tables are.
+        own_prefect_server: whether it is this installation that runs Prefect's server.
     """
+
+    home: Path
+    data_dir: Path | None
+    database_url: str = field(repr=False)
+    prefect_database_url: str | None = field(repr=False)
+    prefect_api_url: str
+    own_prefect_server: bool
+
+
+def addresses(settings: Settings) -> Addresses:
+    """A PREFECT_API_URL or AUTOMATION_DATABASE_URL that is this installation's own, from `automation env`, counts as
+    not set."""
     home = settings.home.expanduser().absolute()
-    _make_folders(home)
     data_dir = home / "postgres"
     ours, prefects = (embedded.url(data_dir, name) for name in embedded.DATABASES)
     own_api_url = f"{local_url(settings.prefect_host, settings.prefect_port)}/api"
     api_url = os.environ.get("PREFECT_API_URL") or own_api_url
     database_url = settings.database_url or ours
     prefect_url = settings.prefect_database_url or (prefects if database_url == ours else None)
-    if api_url != own_api_url:
-        prefect_url = None
-    elif prefect_url is None:
-        raise SettingError(
-            "AUTOMATION_PREFECT_DATABASE_URL: expected postgresql://user:password@host:port/database for "
-            "Prefect's own tables, since AUTOMATION_DATABASE_URL is set and no PREFECT_API_URL names a "
-            "Prefect server that runs elsewhere"
-        )
-    if prefect_url is not None:
-        _check_prefect_host(settings.prefect_host)
-    return Installation(
-        settings=settings,
+    return Addresses(
         home=home,
         data_dir=data_dir if ours == database_url else None,
         database_url=database_url,
-        prefect_database_url=prefect_url,
+        prefect_database_url=prefect_url if api_url == own_api_url else None,
         prefect_api_url=api_url,
-        api_key=_given(settings.api_key) or _kept(home / API_KEY_FILE, _new_key),
+        own_prefect_server=api_url == own_api_url,
+    )
+
+
+def prepare(settings: Settings) -> Installation:
+    """Make what is missing in the home folder, and answer what the installation consists of; starts nothing.
+
+    Raises:
+        SettingError: a Prefect server is to run here, and nobody says on which database.
+    """
+    at = addresses(settings)
+    _make_folders(at.home)
+    if at.own_prefect_server:
+        if at.prefect_database_url is None:
+            raise SettingError(
+                "AUTOMATION_PREFECT_DATABASE_URL: expected postgresql://user:password@host:port/database for "
+                "Prefect's own tables, since AUTOMATION_DATABASE_URL is set and no PREFECT_API_URL names a "
+                "Prefect server that runs elsewhere"
+            )
+        _check_prefect_host(settings.prefect_host)
+    return Installation(
+        settings=settings,
+        home=at.home,
+        data_dir=at.data_dir,
+        database_url=at.database_url,
+        prefect_database_url=at.prefect_database_url,
+        prefect_api_url=at.prefect_api_url,
+        api_key=_given(settings.api_key) or _kept(at.home / API_KEY_FILE, _new_key),
         studio_webhook_secret=_given(settings.studio_webhook_secret)
-        or _kept(home / WEBHOOK_SECRET_FILE, _new_webhook_secret),
+        or _kept(at.home / WEBHOOK_SECRET_FILE, _new_webhook_secret),
         studio_callback_secret=_given(settings.studio_callback_secret)
-        or _kept(home / CALLBACK_SECRET_FILE, _new_webhook_secret),
+        or _kept(at.home / CALLBACK_SECRET_FILE, _new_webhook_secret),
+        alert_webhook_secret=_given(settings.alert_webhook_secret)
+        or _kept(at.home / ALERT_SECRET_FILE, _new_webhook_secret),
     )
 
 
@@ -127,6 +160,7 @@ def environment(installation: Installation) -> dict[str, str]:
         "AUTOMATION_API_KEY": installation.api_key,
         "AUTOMATION_STUDIO_WEBHOOK_SECRET": installation.studio_webhook_secret,
         "AUTOMATION_STUDIO_CALLBACK_SECRET": installation.studio_callback_secret,
+        "AUTOMATION_ALERT_WEBHOOK_SECRET": installation.alert_webhook_secret,
         "AUTOMATION_HOST": settings.host,
         "AUTOMATION_API_PORT": str(settings.api_port),
         "AUTOMATION_PREFECT_HOST": settings.prefect_host,
@@ -187,6 +221,7 @@ def exports(installation: Installation) -> str:
         "AUTOMATION_API_KEY": _read_by_shell(installation.home / API_KEY_FILE),
         "AUTOMATION_STUDIO_WEBHOOK_SECRET": _read_by_shell(installation.home / WEBHOOK_SECRET_FILE),
         "AUTOMATION_STUDIO_CALLBACK_SECRET": _read_by_shell(installation.home / CALLBACK_SECRET_FILE),
+        "AUTOMATION_ALERT_WEBHOOK_SECRET": _read_by_shell(installation.home / ALERT_SECRET_FILE),
     }
     if os.environ.get(PREFECT_AUTH):
         written["PREFECT_API_AUTH_STRING"] = f'"${PREFECT_AUTH}"'

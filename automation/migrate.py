@@ -1,15 +1,19 @@
 """Bringing our tables to this version's schema, and back."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import OperationalError
 
 from automation.database import driver_url
 from automation.errors import UnavailableError
+
+log = logging.getLogger(__name__)
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x4155_544F  # "AUTO": two `automation db upgrade` at once wait for each other
@@ -44,3 +48,4 @@ def _run(url: str, action: Callable[[Config, str], None], revision: str) -> None
         config.set_main_option("script_location", str(_MIGRATIONS))
         config.attributes["connection"] = connection
         action(config, revision)
+        log.info("The tables are at revision %s.", MigrationContext.configure(connection).get_current_revision())

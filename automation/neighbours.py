@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 import orjson
 
+from automation import tracing
 from automation.egress import Answer, require_status
 from automation.errors import NetworkError
 from automation.models import Json
@@ -68,9 +69,12 @@ async def call(
         sent["content-type"] = "application/json"
     began = time.perf_counter()
     try:
-        async with asyncio.timeout(limit):
-            body = orjson.dumps(json) if json is not None else content
-            response = await _client().request(method, url, content=body, headers=sent, timeout=_limits(limit))
+        with tracing.call(method, _host(url)) as called:
+            async with asyncio.timeout(limit):
+                body = orjson.dumps(json) if json is not None else content
+                sent |= called.headers
+                response = await _client().request(method, url, content=body, headers=sent, timeout=_limits(limit))
+            called.answered(response.status_code)
     except (httpx.HTTPError, TimeoutError) as error:
         why = one_line(str(error)) or f"no answer within {limit:g} s"
         raise NetworkError(f"{_host(url)} cannot be reached: {why}.") from error

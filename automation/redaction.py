@@ -6,7 +6,6 @@ its hyphens and underscores. What is stored stays whole, since steps need it.
 What was hidden in an answer and is sent back unchanged keeps its stored value (`restored`).
 """
 
-import logging
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -53,14 +52,6 @@ def redact_error(error: StepError) -> StepError:
         error.args = (redact_text(str(error)),)
         error.__cause__ = error.__context__ = None
     return error
-
-
-class Redacts(logging.Filter):
-    """Takes the secrets out of what is logged."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redact_text(record.getMessage()), None
-        return True
 
 
 RedactedJson = Annotated[Json, AfterValidator(redact)]

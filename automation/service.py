@@ -12,10 +12,15 @@ from contextlib import suppress
 import uvicorn
 from prefect.client.orchestration import get_client
 
+from automation import ops, tracing
+from automation.alerting.away import DatabaseWatch
+from automation.alerting.loop import Alerting
+from automation.api.alerts import shown_alert
 from automation.api.app import create_app
 from automation.api.execution_answers import shown
 from automation.api.server import Server
 from automation.api.services import Services
+from automation.callback import receivers
 from automation.callback.loop import Callback
 from automation.clock import Clock
 from automation.collector import spare_collector
@@ -25,10 +30,11 @@ from automation.erasure import Erasure
 from automation.errors import SettingError
 from automation.intake.telling import Teller
 from automation.integrations.sweep import Sweep
+from automation.logs import process
 from automation.mirror import Mirror
-from automation.outbox import Alerts, Outbox
-from automation.redaction import Redacts
-from automation.requests import NamesRequest
+from automation.monitoring.fold import Folding
+from automation.monitoring.resources import Sampler
+from automation.outbox import Outbox
 from automation.schedules import Schedules
 from automation.settings import Settings
 from automation.waits import Waits
@@ -44,29 +50,33 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     Raises:
-        SettingError: AUTOMATION_DATABASE_URL is not set, or Studio is to be told and nothing to sign with is.
+        SettingError: AUTOMATION_DATABASE_URL is not set, or somebody is to be told and nothing to sign with is, or
+            the rules of alerts are wrong.
     """
-    # Prefect has set up the root logger when it was imported; ours says what the service does
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(request)s%(message)s", force=True
-    )
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(NamesRequest())
-        handler.addFilter(Redacts())
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     if settings.database_url is None:
         raise SettingError('AUTOMATION_DATABASE_URL is not set; use `automation up`, or eval "$(automation env)"')
+    process.set_up("service", settings, prints=True)
+    tracing.set_up("service")
     spare_collector()
-    asyncio.run(_serve(settings, settings.database_url))
+    try:
+        asyncio.run(_serve(settings, settings.database_url))
+    finally:
+        tracing.shut_down()
 
 
 async def _serve(settings: Settings, url: str) -> None:
     database = Database(url, pool_size=10)
-    callback = Callback(database, settings, shown) if settings.studio_callback_url else None
+    alerting = Alerting(database, settings)
+    told = []
+    if settings.studio_callback_url:
+        told.append(Callback(database, receivers.studio(settings, shown)))
+    if settings.alert_webhook_url:
+        told.append(Callback(database, receivers.of_alerts(settings, shown_alert)))
     async with get_client() as prefect:
         teller = Teller(settings.decision_events_per_second)
         services = Services(settings=settings, database=database, prefect=prefect, teller=teller)
         app = create_app(services)
+        ops.mount(app)
         server = Server(
             uvicorn.Config(
                 app,
@@ -88,12 +98,13 @@ async def _serve(settings: Settings, url: str) -> None:
             asyncio.create_task(_forever("outbox", Outbox(database, settings).run)),
             asyncio.create_task(_forever("schedules", Schedules(database, prefect, settings).run)),
             asyncio.create_task(_forever("sweep of credentials", Sweep(database, prefect).run)),
+            asyncio.create_task(_forever("folding of figures", Folding(database).run)),
+            asyncio.create_task(_forever("sampler", Sampler(database, "service", settings.home).run)),
             asyncio.create_task(_forever("erasure", Erasure(database, prefect, settings).run)),
+            asyncio.create_task(_forever("alerting", alerting.run)),
+            asyncio.create_task(_forever("watch over the database", DatabaseWatch(database, settings).run)),
         ]
-        if callback:
-            background.append(asyncio.create_task(_forever("callback", callback.run)))
-        if settings.admin_notify_urls:
-            background.append(asyncio.create_task(_forever("alerts", Alerts(database, settings).run)))
+        background += [asyncio.create_task(_forever("callback", one.run)) for one in told]
         if settings.watch_roots:
             watcher = Watcher(database, settings, services.announcer)
             background.append(asyncio.create_task(_forever("file watcher", watcher.run)))

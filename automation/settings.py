@@ -9,7 +9,7 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator
@@ -24,7 +24,8 @@ from automation.retries import Rule, parse_rules
 
 _SECRET = {
     "database_url", "prefect_database_url", "api_key", "studio_webhook_secret", "studio_callback_secret",
-    "neighbour_key", "smtp_url", "notify_urls", "admin_notify_urls", "RUNTIME_URL", "INSIGHTS_URL", "FOUNDATION_URL",
+    "alert_webhook_secret", "neighbour_key", "smtp_url", "notify_urls", "admin_notify_urls", "RUNTIME_URL",
+    "INSIGHTS_URL", "FOUNDATION_URL",
 }  # fmt: skip
 
 WORK_POOL = "automation"
@@ -186,9 +187,31 @@ class Settings(BaseSettings):
     """Prefect events that tell of incoming events and of what triggers made of them; over that many none are
     told until it is less, and 0 tells none ever. Each is a row of Prefect's database for `retention_days`."""
 
+    alerts_file: Path | None = None
+    """A file of rules that count before those of `automation/alerting/alerts.yaml` (docs/alerts.md)."""
+
+    alert_webhook_url: str | None = None
+    """Who is told of alerts by signed webhooks, beside people; None: nobody. An operator's own word, like the
+    callback's."""
+
+    alert_webhook_secret: SecretStr | None = None
+    """Standard Webhooks secret (`whsec_…`) that these are signed with; made in `home` like the key."""
+
+    public_url: str | None = None
+    """Where people reach what listens on `host` and `api_port`, for the links of messages; None: by these."""
+
     queue_age_alert: Seconds = 60
     """Seconds after which work that is due and that nothing has begun is told of (`automation.queue.old`): a run
     begins within a second, so a minute means that something is wrong or too small."""
+
+    # --- metrics ------------------------------------------------------------------------------------------
+    metrics_projects: int = Field(0, ge=0, le=20)
+    """Projects with most work waiting that the metrics name; none by default, since each is a series for Prometheus to
+    keep, and who sees the metrics need not know the projects."""
+
+    worker_metrics_port: Port | None = None
+    """Port on which a worker answers Prometheus, at AUTOMATION_HOST and without a key; none by default, since two
+    workers on one machine cannot share it, and a service tells of all of them."""
 
     # --- mirror -----------------------------------------------------------------------------------------
     mirror_interval: Seconds = 1
@@ -201,6 +224,17 @@ class Settings(BaseSettings):
     event_retention_days: PositiveInt = 7
     """Days that events are kept, with what each trigger made of them and remembers of them: time to ask why after
     a long weekend. An event id or a dedupe key that is older is new again."""
+
+    # --- logs -------------------------------------------------------------------------------------------
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """How each part logs on standard output; `auto` is text on a terminal, and a line of JSON each elsewhere."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    """The least that is logged there. What executions log is stored whatever its level is."""
+
+    audit_retention_days: PositiveInt = 365
+    """Days that the audit keeps who did what: people ask about a change long after the executions that it led to are
+    gone, and a year covers what comes back once a year."""
 
     # --- secrets --------------------------------------------------------------------------------------------
     redact_fields: Annotated[tuple[str, ...], NoDecode] = (
@@ -235,15 +269,15 @@ class Settings(BaseSettings):
     """Apprise URLs, separated by blanks, that get every notification beside the e-mail."""
 
     admin_notify_urls: Annotated[tuple[str, ...], NoDecode] = ()
-    """Apprise URLs, separated by blanks, of those who are to know at once what the engine cannot mend itself."""
+    """Apprise URLs, separated by blanks, of those who are told what is wrong."""
 
     admin_notify_cooldown: float = Field(900, ge=0, allow_inf_nan=False)
-    """Seconds between two such messages about the same thing, however often it happens: four an hour."""
+    """Seconds between two such messages about the same thing, however often it comes and goes: four an hour."""
 
     language: str = "fr"
     """Language of what end users read (generated pages, e-mails): the platform's own, French; or `en`."""
 
-    @field_validator("runtime_url", "insights_url", "foundation_url")
+    @field_validator("runtime_url", "insights_url", "foundation_url", "public_url")
     @classmethod
     def _neighbour(cls, value: str | None) -> str | None:
         if value and not _is_http(value):
@@ -316,14 +350,14 @@ class Settings(BaseSettings):
             raise ValueError("expected smtp://[user:password@]host[:port] or smtps://…")
         return value
 
-    @field_validator("studio_callback_url")
+    @field_validator("studio_callback_url", "alert_webhook_url")
     @classmethod
     def _callback(cls, value: str | None) -> str | None:
         if value and not _is_http(value):
             raise ValueError("expected http://host[:port][/path] or https://…, without query and credentials")
         return value or None
 
-    @field_validator("studio_webhook_secret", "studio_callback_secret")
+    @field_validator("studio_webhook_secret", "studio_callback_secret", "alert_webhook_secret")
     @classmethod
     def _webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
         try:

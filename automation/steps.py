@@ -17,6 +17,7 @@ import inspect
 import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, get_type_hints
@@ -30,10 +31,13 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel, ConfigDict
 from pydantic import ValidationError as PydanticError
 
+from automation import tracing
 from automation.database import Database
 from automation.errors import CancelledError, StepError, StepTimeoutError, ValidationError, as_step_error
+from automation.logs.lines import Doing, doing
 from automation.models import Base, Json, Owed, utc_now
 from automation.redaction import redact_error, redact_text
+from automation.requests import NOWHERE, Origin, origin
 from automation.settings import Settings
 
 LANES = 16
@@ -107,6 +111,7 @@ class StepContext:
         database: our tables, for steps that read them; rows to *write* go through `add`.
         depth: how many executions are above this one.
         is_required: whether the workflow fails with this step. If not, an effect may be owed (`owe`).
+        origin: the request that the execution goes back to, and its place in a trace.
     """
 
     __slots__ = (
@@ -122,6 +127,7 @@ class StepContext:
         "lines",
         "occurred_at",
         "order",
+        "origin",
         "progress_message",
         "project",
         "results",
@@ -153,6 +159,7 @@ class StepContext:
         depth: int = 0,
         generation: int = 0,
         order: int = 0,
+        origin: Origin = NOWHERE,
     ) -> None:
         self.execution_id = execution_id
         self.workflow_id = workflow_id
@@ -171,6 +178,7 @@ class StepContext:
         self.depth = depth
         self.generation = generation
         self.order = order
+        self.origin = origin
         self.rows: list[Base] = []
         self.lines: list[LogLine] = []
         self.fraction: float | None = None
@@ -188,7 +196,14 @@ class StepContext:
     def for_item(self, identifier: str) -> "StepContext":
         """The same for one of several items of this step, with a record of its own."""
         taken = {name: getattr(self, name) for name in _GIVEN}
-        return StepContext(**taken | {"identifier": identifier})
+        return StepContext(**taken | {"identifier": identifier, "origin": origin()})
+
+    def at_work(self, step_type: str) -> Context:
+        """The context for a task that works for this step: what it logs and calls names the execution."""
+        context = copy_context()
+        context.run(self.origin.take_up)
+        context.run(doing.set, Doing(self.execution_id, self.workflow_id, self.project.id or None, step_type))
+        return context
 
     def add(self, row: Base) -> None:
         """Write `row` in the transaction that records this step's outcome: both are there, or neither."""
@@ -275,13 +290,15 @@ class StepItem:
         self.started_at = self.started_at or utc_now()
         self.error = None
         context.rows.clear()
+        at_work = context.at_work(step_type.name)
+        span = at_work.run(tracing.begin_step, step_type.name, context, self.task_run_id)
         began = time.perf_counter()
         try:
             if self._cancelled:
                 raise CancelledError(f"{step_type.name}: {self._cancelled}")
             config = step_type.parse(self.config() if callable(self.config) else self.config)
             async with asyncio.timeout(self.soft_limit) as limit:
-                self._work = asyncio.ensure_future(step_type.function(context, config))
+                self._work = asyncio.create_task(_called(step_type.function, context, config), context=at_work)
                 answer = await self._work
             if not isinstance(answer, Waiting):
                 self.result = _storable(answer)
@@ -300,10 +317,14 @@ class StepItem:
                     f"{step_type.name}: took longer than its limit of {self.soft_limit:g} s and was stopped."
                 )
         except Exception as error:
-            self.error = as_step_error(error)
-        if self.error:
-            redact_error(self.error)
+            self.error = redact_error(as_step_error(error))
+        finally:
+            tracing.end(span, self.error)
         self.duration_ms += (time.perf_counter() - began) * 1000
+
+
+async def _called(function: StepFunction, context: StepContext, config: StepConfig) -> Result | Waiting:
+    return await function(context, config)
 
 
 def _holds_nul(value: Any) -> bool:

@@ -9,6 +9,7 @@ import ctypes
 import os
 import pwd
 import secrets
+import shutil
 import signal
 import sys
 import time
@@ -22,6 +23,7 @@ from typing import Any, BinaryIO, Self
 from urllib.parse import urlsplit
 
 from automation.errors import UnavailableError
+from automation.logs.lines import readable
 
 # Seconds. A part that lives as long as HEALTHY has recovered; one that dies sooner than EARLY never worked.
 FIRST_DELAY = 0.5
@@ -32,7 +34,8 @@ GRACE = 10.0
 
 # Early deaths after which its log is shown, and a start is given up.
 TOO_OFTEN = 3
-LOG_LIMIT = 10 * 1024 * 1024
+LOG_LIMIT = 50 * 1024 * 1024
+LOG_LOOK = 10.0
 
 # Every process below us inherits it, also one that made a session of its own and lost its parent.
 _MARK = "AUTOMATION_SUPERVISOR"
@@ -152,7 +155,7 @@ class Supervisor:
             began = loop.time()
             try:
                 child.process = await self._spawn(child.part)
-                child.end = _ending(await child.process.wait())
+                child.end = _ending(await self._watch(name, child.process))
             except OSError as error:
                 child.end = f"could not be started ({error})"
             lived = loop.time() - began
@@ -164,6 +167,13 @@ class Supervisor:
                 self.say(self._log_end(name))
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY)
+
+    async def _watch(self, name: str, process: asyncio.subprocess.Process) -> int:
+        """The exit code of a part, when it ends; until then its log does not grow without end."""
+        while True:
+            with suppress(TimeoutError):
+                return await asyncio.wait_for(process.wait(), LOG_LOOK)
+            await asyncio.to_thread(_cut, self.logs / f"{name}.log")
 
     async def _spawn(self, part: Part) -> asyncio.subprocess.Process:
         account = part.account
@@ -250,13 +260,21 @@ def _open_log(path: Path) -> BinaryIO:
     return path.open("ab")
 
 
+def _cut(path: Path) -> None:
+    """Begin a log anew that has become large. Whoever writes it appends, so that it need not be opened again; what is
+    written between the copy and the cut is lost."""
+    if path.stat().st_size > LOG_LIMIT:
+        shutil.copyfile(path, path.with_suffix(".log.1"))
+        os.truncate(path, 0)
+
+
 def _tail(path: Path, lines: int = 15) -> str:
-    """The last lines, without what could command a terminal."""
+    """The last lines as people read them, without what could command a terminal."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 16_384))
         text = file.read().decode(errors="replace")
-    shown = ("".join(c if c.isprintable() else "?" for c in line) for line in text.splitlines()[-lines:])
-    return "\n".join(f"    {line}" for line in shown)
+    shown = "\n".join(map(readable, text.splitlines()[-lines:]))
+    return "\n".join(f"    {line}" for line in shown.splitlines())
 
 
 def _kill_group(pid: int) -> None:

@@ -23,6 +23,7 @@ import httpx
 from automation import embedded
 from automation.errors import ConflictError, SettingError
 from automation.installation import API_KEY_FILE, Installation, environment, local_url, prepare
+from automation.logs.process import announcer
 from automation.settings import WORK_POOL, Settings
 from automation.supervisor import Part, Ready, Supervisor, answers
 
@@ -56,19 +57,20 @@ async def running(settings: Settings, supervisor: Supervisor | None = None) -> A
         _check_ports(installation)
         if installation.data_dir:  # left over too, or started for a restore
             await asyncio.to_thread(embedded.stop, installation.data_dir)
-        async with supervisor or Supervisor(installation.logs, _say) as supervisor:
+        async with supervisor or Supervisor(installation.logs, announcer(settings, "up")) as supervisor:
             await _start(installation, supervisor)
             yield installation
 
 
 async def _until_told(settings: Settings) -> int:
     began = time.monotonic()
-    supervisor = Supervisor(prepare(settings).logs, _say)
+    say = announcer(settings, "up")
+    supervisor = Supervisor(prepare(settings).logs, say)
 
     async def stay() -> None:
         async with running(settings, supervisor) as installation:
-            _say(_addresses(installation))
-            _say(f"Ready in {time.monotonic() - began:.0f} s. Ctrl-C stops everything.")
+            say(_addresses(installation))
+            say(f"Ready in {time.monotonic() - began:.0f} s. Ctrl-C stops everything.")
             await asyncio.Event().wait()
 
     staying = asyncio.create_task(stay())
@@ -78,7 +80,7 @@ async def _until_told(settings: Settings) -> int:
         nonlocal signals
         signals += 1
         if signals == 1:
-            _say("Stopping …")
+            say("Stopping …")
             staying.cancel()
         else:
             supervisor.kill()
@@ -87,7 +89,7 @@ async def _until_told(settings: Settings) -> int:
         asyncio.get_running_loop().add_signal_handler(one, told)
     with suppress(asyncio.CancelledError):
         await staying
-    _say("Stopped.")
+    say("Stopped.")
     return 0 if signals == 1 else 1
 
 
@@ -119,13 +121,14 @@ async def _start(installation: Installation, supervisor: Supervisor) -> None:
     if installation.own_prefect_server:
         address = ("--host", settings.prefect_host, "--port", str(settings.prefect_port))
         healthy = answers(f"{installation.prefect_api_url}/health")
-        await start("prefect-server", healthy, "prefect", "server", "start", *address)
+        await start("prefect-server", healthy, "automation.logs.prefect", "server", "start", *address)
     await once("deployments", "deployments")
     await start("service", answers(f"{api}/api/automation/health/ready/"), "automation.cli", "serve")
     await start("sites", answers(f"{sites}/", 404), "automation.runtime.sites")
     worker = f"up-{socket.gethostname()}"
     polling = _worker_polls(installation.prefect_api_url, worker, env)
-    await start("worker", polling, "prefect", "worker", "start", "--pool", WORK_POOL, "--name", worker)
+    named = ("--pool", WORK_POOL, "--name", worker)
+    await start("worker", polling, "automation.logs.prefect", "worker", "start", *named)
 
 
 async def _start_postgresql(data_dir: Path, env: Mapping[str, str], supervisor: Supervisor) -> None:
@@ -245,7 +248,3 @@ def _addresses(installation: Installation) -> str:
         f"API key     {key}\n"
         f"Logs        {installation.logs}"
     )
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

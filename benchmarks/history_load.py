@@ -5,7 +5,8 @@ from typing import Any
 from sqlalchemy import Insert, insert, literal_column, select, text
 
 from automation.database import Database
-from automation.models import Base, Event, Execution, ExecutionLog, FlowRun, StepExecution
+from automation.models import Base, Ending, Event, Execution, ExecutionLog, FlowRun, StepExecution
+from automation.monitoring.fold import fold_all
 from benchmarks.pages import PROJECTS
 
 PAGES = 20_000
@@ -18,7 +19,7 @@ _PER_RUN = 50
 _AT = "now() - interval '30 days' + n * interval '2 seconds'"
 _EXECUTION = "md5('execution-' || n)::uuid"
 _RUN = f"md5('run-' || n / {_PER_RUN})::uuid"
-_TABLES = ("workflow_executions", "step_executions", "workflow_execution_logs", "events", "flow_runs")
+_TABLES = ("workflow_executions", "step_executions", "workflow_execution_logs", "events", "flow_runs", "timings")
 
 
 async def load(database: Database, first: int, last: int) -> None:
@@ -30,6 +31,7 @@ async def load(database: Database, first: int, last: int) -> None:
             await session.execute(text("SET LOCAL session_replication_role = replica"))
             for statement in _statements(start, end):
                 await session.execute(statement)
+    await fold_all(database)
     async with database.engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         await connection.execute(text(f"VACUUM (ANALYZE) {', '.join(_TABLES)}"))
@@ -61,6 +63,14 @@ def _statements(first: int, last: int) -> list[Insert]:
             "trigger_data": "jsonb_build_object('page', jsonb_build_object('id', 'page-' || n))",
             "attempt": "1", "dispatch_no": "1",
             **dict.fromkeys(("created_at", "due_at", "started_at", "completed_at", "occurred_at"), _AT),
+        }),
+        _fill(Ending, numbers, {
+            "execution_id": _EXECUTION, "kind": "'auto-save'", "attempt": "1",
+            "status": "CASE WHEN n % 50 = 7 THEN 'FAILED' ELSE 'COMPLETED' END",
+            "created_at": _AT, "started_at": _AT, "ended_at": f"{_AT} + (n % 97 * n % 89) * interval '1 ms'",
+            "cancel_requested_at": "NULL::timestamptz", "step": "''",
+            "error_code": "CASE WHEN n % 50 = 7 THEN 'NETWORK_ERROR' ELSE '' END",
+            "error_message": "CASE WHEN n % 50 = 7 THEN 'no answer from 10.0.0.' || n % 256 ELSE '' END",
         }),
         _fill(StepExecution, f"{numbers}, {steps}", {
             "execution_id": _EXECUTION, "project_id": f"'project-' || n % {PROJECTS}",

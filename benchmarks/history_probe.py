@@ -87,6 +87,7 @@ class Probe:
         await self._timed("batch run, claim of 100", self._take(batch_run))
         await self._timed("executions, first page", self._get(f"executions/?page_size={_PAGE_SIZE}"))
         await self._timed("executions, 100th page", self._get(self._hundredth))
+        await self._timed("metrics, a scrape", self._scrape())
         await self._end_all()
         await self._timed("mirror, a round", Mirror(self.database, self.prefect, self.settings).round())
 
@@ -131,6 +132,9 @@ class Probe:
         found: Json = answer.json()
         assert len(found["results"]) == _PAGE_SIZE, f"{url}: {len(found['results'])} results"
         return found
+
+    async def _scrape(self) -> None:
+        (await self.client.get("metrics/")).raise_for_status()
 
     async def _post(self, events: list[Json]) -> None:
         (await self.client.post("events/", json=events)).raise_for_status()

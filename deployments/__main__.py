@@ -4,6 +4,7 @@ Safe to repeat: what exists is updated, schedules and automations that people ma
 """
 
 import asyncio
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from sqlalchemy import func, select
 
 from automation.database import Database
 from automation.errors import AutomationError, SettingError, UnavailableError
+from automation.logs.process import set_up
 from automation.maintenance import save_database_block
 from automation.models.channels import SCHEDULES_CHANNEL
 from automation.settings import get_settings
@@ -20,6 +22,8 @@ from deployments.automations import apply_automations
 from deployments.platform import apply_platform_workflows
 from deployments.pool import apply_limits, apply_pool
 from deployments.schedules import name_schedules
+
+log = logging.getLogger("deployments")
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,6 +47,7 @@ async def apply() -> None:
             await session.execute(select(func.pg_notify(SCHEDULES_CHANNEL, "")))
     finally:
         await database.close()
+    log.info("Prefect holds what this version needs: work pool, queues, limits, automations and deployments.")
 
 
 def _prefect_deploy() -> None:
@@ -56,6 +61,7 @@ def _prefect_deploy() -> None:
 
 def main() -> int:
     try:
+        set_up("deployments", get_settings())
         asyncio.run(apply())
     except AutomationError as error:
         print(error, file=sys.stderr)

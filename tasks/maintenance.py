@@ -8,6 +8,7 @@ from pydantic import Field
 from sqlalchemy import select
 
 from automation import maintenance
+from automation.maintenance import in_words
 from automation.models import OPEN, Execution, utc_now
 from automation.steps import Result, StepConfig, StepContext, step
 
@@ -33,25 +34,39 @@ class OptimizeDatabaseConfig(StepConfig):
 
 @step("CLEAN_OLD_EXECUTIONS")
 async def clean_old_executions(step: StepContext, config: CleanOldExecutionsConfig) -> Result:
-    """Delete ended executions, activities, flow runs, deliveries, the outbox, alerts and backups of deleted pages that
-    are too old, and events (with what triggers remember of them) older than AUTOMATION_EVENT_RETENTION_DAYS.
+    """Delete ended executions, activities, flow runs, deliveries, the outbox, alerts and silences that are over, and
+    backups of deleted pages that are too old; events (with what triggers remember of them) older than
+    AUTOMATION_EVENT_RETENTION_DAYS, and what the audit has from before AUTOMATION_AUDIT_RETENTION_DAYS.
 
     In batches, each a short transaction; nothing unfinished is deleted, whatever its age. Stopped at any
     point and run again, it goes on with what is left; the counts are those of the last try.
 
     Returns:
-        {"executions": n, "flow_runs": n, "activities": n, "deliveries": n, "outbox": n, "alerts": n, "events": n,
-        "timers": n, "dedupe_keys": n, "trigger_states": n, "idempotency_keys": n,
+        {"rows": {table: n, …}, "total_rows": n, "freed_bytes": about what they leave for new rows,
         "prefect_flow_runs": n, "page_backups": {"files": n, "bytes": n}}
     """
-    before = utc_now() - timedelta(days=config.older_than_days)
+    now = utc_now()
+    before = now - timedelta(days=config.older_than_days)
     rows = await maintenance.delete_rows(step.database, before)
-    events_before = utc_now() - timedelta(days=step.settings.event_retention_days)
-    rows |= await maintenance.delete_events(step.database, events_before)
+    rows += await maintenance.delete_events(step.database, now - timedelta(days=step.settings.event_retention_days))
+    rows += await maintenance.delete_audit(step.database, now - timedelta(days=step.settings.audit_retention_days))
+    async with step.database.transaction() as session:
+        freed = await maintenance.freed_bytes(session, rows)
     backups = await asyncio.to_thread(maintenance.delete_page_backups, step.settings.runtime_root, before)
     runs = await maintenance.delete_prefect_runs(before)
-    step.log(f"Deleted {rows['executions']} executions and {runs} Prefect runs of before {before:%F %T} UTC.")
-    return {**rows, "prefect_flow_runs": runs, "page_backups": asdict(backups)}
+    by_table = dict(rows.most_common())
+    listed = ", ".join(f"{table} {number}" for table, number in by_table.items()) or "none"
+    step.log(
+        f"Deleted {rows.total()} rows ({listed}), {runs} Prefect runs and {backups.files} backups of pages of before "
+        f"{before:%F %T} UTC; the rows leave about {in_words(freed)} for new ones."
+    )
+    return {
+        "rows": by_table,
+        "total_rows": rows.total(),
+        "freed_bytes": freed,
+        "prefect_flow_runs": runs,
+        "page_backups": asdict(backups),
+    }
 
 
 @step("CLEAN_TEMP_FILES")
@@ -59,16 +74,23 @@ async def clean_temp_files(step: StepContext, config: CleanTempFilesConfig) -> R
     """Remove temporary files, and build folders of executions that have ended, that are too old.
 
     Returns:
-        {"files": n, "bytes": n}
+        {"files": n, "bytes": n, "folders": {name: {"before": bytes, "after": bytes}}}: what was removed, and how much
+        of the disk each folder of the home takes
     """
+    sizes = await asyncio.to_thread(maintenance.measure_folders, step.settings.home)
     before = utc_now() - timedelta(hours=config.older_than_hours)
     # a build that old belongs to an execution that is at least as old
     unfinished = select(Execution.id).where(Execution.status.in_(OPEN), Execution.created_at < before)
     async with step.database.transaction() as session:
         keep = {str(one) for one in await session.scalars(unfinished)}
     removed = await asyncio.to_thread(maintenance.delete_temporary, step.settings.runtime_root, before, keep)
-    step.log(f"Removed {removed.files} leftover files, {removed.bytes} bytes.")
-    return asdict(removed)
+    after = await asyncio.to_thread(maintenance.measure_folders, step.settings.home)
+    step.log(
+        f"Removed {removed.files} leftover files, {in_words(removed.bytes)}; {step.settings.home} takes "
+        f"{in_words(sum(after.values()))} of the disk."
+    )
+    folders = {name: {"before": sizes.get(name, 0), "after": size} for name, size in after.items()}
+    return asdict(removed) | {"folders": folders}
 
 
 @step("OPTIMIZE_DATABASE")
@@ -76,13 +98,17 @@ async def optimize_database(step: StepContext, config: OptimizeDatabaseConfig) -
     """VACUUM and ANALYZE our tables, outside a transaction, through the block `automation-database`.
 
     Returns:
-        {"commands": ["VACUUM", "ANALYZE"], "tables": {name: {"before": bytes, "after": bytes}}}
+        {"commands": ["VACUUM", "ANALYZE"], "tables": {name: {"before": bytes, "after": bytes}},
+        "bytes": {"before": n, "after": n}}
     """
     commands = [name for name, wanted in (("VACUUM", config.vacuum), ("ANALYZE", config.analyze)) if wanted]
     if not commands:
         step.log("Nothing done: vacuum and analyze are both off.")
-        return {"commands": [], "tables": {}}
+        return {"commands": [], "tables": {}, "bytes": {"before": 0, "after": 0}}
     tables = await maintenance.optimize(vacuum=config.vacuum, analyze=config.analyze)
-    won = sum(one["before"] - one["after"] for one in tables.values())
-    step.log(f"{' and '.join(commands)} of {len(tables)} tables; {won} bytes less than before.")
-    return {"commands": commands, "tables": tables}
+    total = {when: sum(one[when] for one in tables.values()) for when in ("before", "after")}
+    step.log(
+        f"{' and '.join(commands)} of {len(tables)} tables: {in_words(total['after'])}, "
+        f"{in_words(total['before'] - total['after'])} less than before."
+    )
+    return {"commands": commands, "tables": tables, "bytes": total}

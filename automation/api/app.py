@@ -16,7 +16,10 @@ from automation.api import (
     executions,
     executions_bulk,
     health,
+    insights,
     integrations,
+    logs,
+    metrics,
     openapi,
     problems,
     projects,
@@ -28,6 +31,7 @@ from automation.api import (
     webhooks,
     workflows,
 )
+from automation.api.following import Following
 from automation.api.limits import Limit
 from automation.api.middleware import BodyLimit, FinalSlash, RequestLog
 from automation.api.negotiation import Negotiation
@@ -39,8 +43,8 @@ OPENAPI = f"{PREFIX}/openapi.json"
 
 NOUNS = (
     alerts, api_keys, audit, dead_letters, deliveries, events, executions, executions_bulk, execution_requests,
-    execution_stream, health, integrations, projects, steps, triggers, trials, types, webhooks, trigger_webhooks,
-    workflows,
+    execution_stream, health, insights, integrations, logs, metrics, projects, steps, triggers, trials, types, webhooks,
+    trigger_webhooks, workflows,
 )  # fmt: skip
 """The modules with the routes; of two paths that both suit, that of the first counts."""
 
@@ -63,6 +67,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.watching = Watching(services.database)
+    app.state.following = Following(services.database)
     app.state.limit = Limit(settings.rate_limit)
     problems.install(app, refusals=Limit(settings.rate_limit / 10))
     api = APIRouter(prefix=PREFIX)
@@ -78,6 +83,7 @@ def create_app(services: Services) -> FastAPI:
         limits={f"{PREFIX}/events/": settings.events_body_limit_bytes},
     )
     app.add_middleware(Negotiation, prefix=PREFIX, strangers=f"{PREFIX}/webhooks/")
+    app.add_middleware(metrics.CountsRefusals, prefix=f"{PREFIX}/webhooks/")
     app.add_middleware(FinalSlash, prefix=PREFIX, but=OPENAPI)
     app.add_middleware(RequestLog)
     return app

@@ -28,6 +28,7 @@ from automation.api.services import Services, ServicesOf
 from automation.errors import ForbiddenError, NotFoundError, RefusedError, ThrottledError, UnauthorizedError
 from automation.models import ApiKey, Base, utc_now
 from automation.models.access_queries import used_key
+from automation.settings import Settings
 
 START_UP = "api"
 """The name under which the key in AUTOMATION_API_KEY is recorded; no other key gets it."""
@@ -102,6 +103,10 @@ class Caller:
         self.require_project(project_id)
 
 
+STARTER = Caller(None, START_UP, GRANTS["admin"], None)
+"""Who has the key in AUTOMATION_API_KEY."""
+
+
 def hashed(key: str) -> bytes:
     """What is stored of a key, and what it is found by."""
     return hashlib.sha256(key.encode(errors="surrogateescape")).digest()
@@ -118,19 +123,42 @@ async def _caller(
     """
     if given is None:
         raise UnauthorizedError("This needs the header `Authorization: Bearer <key>`.")
+    return await caller_with(request, services, given.credentials)
+
+
+async def caller_with(request: Request, services: Services, credentials: str) -> Caller:
+    """Whose key this is, however the request brings it.
+
+    Raises:
+        UnauthorizedError: it is none that is in force.
+        ThrottledError: too many requests came with it.
+    """
     limit: Limit = request.app.state.limit
-    digest = hashed(given.credentials)
-    if _is_start_up(digest, services):
-        _throttle(limit, digest)
-        return Caller(None, START_UP, GRANTS["admin"], None)
+    digest = hashed(credentials)
+    if is_start_up(digest, services.settings):
+        throttle(limit, digest)
+        return STARTER
     if limit.knows(digest):
-        _throttle(limit, digest)
+        throttle(limit, digest)
     elif wait := request.app.state.refusals.wait(address_of(request)):
         # who guesses is not looked up any more; who was known before is let in all the same
         raise ThrottledError("Too many wrong keys came from this address.", wait)
-    key = await _looked_up(services, given.credentials, digest)
+    caller = caller_of(await _looked_up(services, credentials, digest))
     if not limit.knows(digest):
-        _throttle(limit, digest)
+        throttle(limit, digest)
+    return caller
+
+
+def caller_of(key: ApiKey) -> Caller:
+    """Who has this key.
+
+    Raises:
+        UnauthorizedError: it was revoked, or is over.
+    """
+    if key.revoked_at is not None:
+        raise UnauthorizedError(f"The key {key.name!r} was revoked.")
+    if key.expires_at is not None and key.expires_at <= utc_now():
+        raise UnauthorizedError(f"The key {key.name!r} is over since {key.expires_at:%Y-%m-%d %H:%M} UTC.")
     granted = frozenset[str]().union(*(GRANTS.get(scope, frozenset()) for scope in key.scopes))
     return Caller(key.id, key.name, granted, key.project_id)
 
@@ -157,13 +185,15 @@ Manager = Annotated[Caller, allow("manage")]
 Admin = Annotated[Caller, allow("admin")]
 
 
-def _is_start_up(digest: bytes, services: Services) -> bool:
-    key = services.settings.api_key
+def is_start_up(digest: bytes, settings: Settings) -> bool:
+    """Whether this is the hash of the key in AUTOMATION_API_KEY."""
+    key = settings.api_key
     expected = key.get_secret_value() if key else ""
     return bool(expected) and hmac.compare_digest(digest, hashed(expected))
 
 
-def _throttle(limit: Limit, digest: bytes) -> None:
+def throttle(limit: Limit, digest: bytes) -> None:
+    """Count a request of a key, or raise ThrottledError."""
     if wait := limit.take(digest):
         raise ThrottledError("This key sends more requests than AUTOMATION_RATE_LIMIT allows.", wait)
 
@@ -175,8 +205,4 @@ async def _looked_up(services: Services, credentials: str, digest: bytes) -> Api
             key = await used_key(session, digest)
     if key is None or not hmac.compare_digest(key.key_hash, digest):
         raise UnauthorizedError("This key is none of ours.")
-    if key.revoked_at is not None:
-        raise UnauthorizedError(f"The key {key.name!r} was revoked.")
-    if key.expires_at is not None and key.expires_at <= utc_now():
-        raise UnauthorizedError(f"The key {key.name!r} is over since {key.expires_at:%Y-%m-%d %H:%M} UTC.")
     return key

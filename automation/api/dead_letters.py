@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from automation import control
+from automation.api import asked
 from automation.api.auth import Executor, Reader
 from automation.api.bodies import Given, parse_given, read_json, schema_of
 from automation.api.events import StartedOut, json_body
@@ -107,14 +108,11 @@ async def redrive_dead_letter(execution_id: UUID, caller: Executor, services: Se
     """Try one again, from its first step that is not completed."""
 
     async def redrive() -> StartedOut:
-        redriven = await control.redrive_one(session, execution_id, asked_by=caller.name)
-        before, after = {"status": Status.FAILED}, {"status": redriven.status}
-        await note_executions(session, caller, "redrive", [execution_id], before, after)
-        return StartedOut.model_validate(redriven)
+        return StartedOut.model_validate(await asked.redrive(session, caller, execution_id))
 
     async with services.database.transaction() as session:
         missing = f"Execution {execution_id} is no dead letter."
-        await caller.require(session, Execution, execution_id, missing)
+        await caller.require(session, Execution, execution_id, missing)  # also before an answer of before is repeated
         return await once(session, caller, StartedOut, redrive)
 
 

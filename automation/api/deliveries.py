@@ -1,4 +1,4 @@
-"""Deliveries: what Studio was told, and telling it again."""
+"""Deliveries: what Studio, or whoever listens to alerts, was told, and telling it again."""
 
 from datetime import datetime
 from typing import Literal
@@ -23,22 +23,30 @@ from automation.redaction import RedactedText
 router = APIRouter(prefix="/deliveries", tags=["deliveries"])
 
 DeliveryStatus = Literal["PENDING", "DELIVERED", "FAILED"]
-DeliveryType = Literal["workflows.ready", "execution.completed", "execution.failed", "execution.cancelled"]
+DeliveryType = Literal[
+    "workflows.ready",
+    "execution.completed",
+    "execution.failed",
+    "execution.cancelled",
+    "alert.firing",
+    "alert.resolved",
+]
 
 
 class DeliveryOut(BaseModel):
-    """A signed webhook to Studio; its id is the header `webhook-id`."""
+    """A signed webhook to Studio, or to who is told of alerts; its id is the header `webhook-id`."""
 
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID
     type: str
+    alert_id: UUID | None
     execution_id: UUID | None
     project_id: str | None
     status: str
     attempts: int
     due_at: datetime = Field(description="While it is PENDING: when it is sent next.")
-    last_status: int | None = Field(description="What Studio answered last; null when nothing came back.")
+    last_status: int | None = Field(description="What was answered last; null when nothing came back.")
     last_error: RedactedText
     created_at: datetime
     delivered_at: datetime | None

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, BackgroundTasks, Path
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from automation.api.auth import Reader, Teller
@@ -19,6 +19,7 @@ from automation.intake import Accepted, IncomingEvent, accept, explain, parse_ev
 from automation.intake.events import EVENTS_PER_REQUEST
 from automation.models.event_queries import find_event, list_events, missing_event
 from automation.redaction import RedactedJson
+from automation.requests import trace_id
 
 router = APIRouter(prefix="/events", tags=["events"])
 
@@ -88,6 +89,8 @@ class EventDetailOut(EventOut):
     the platform."""
 
     data: RedactedJson
+    request_id: str = Field(description="The request that brought it.")
+    trace_id: str = Field(description="The trace that it belongs to; empty without one.")
     execution_ids: list[UUID]
     triggers: list[ToldOut]
 
@@ -141,7 +144,8 @@ async def get_event(id: EventId, caller: Reader, services: ServicesOf) -> EventD
     triggers = [ToldOut.model_validate(one) for one in told if caller.only in (None, one.project_id)]
     later = (one.execution_id for one in told if one.execution_id)  # of what had to wait
     ids = list(dict.fromkeys((*event.execution_ids, *later)))
-    return EventDetailOut(**shown, data=event.data, execution_ids=ids, triggers=triggers)
+    origin = {"request_id": event.request_id, "trace_id": trace_id(event.traceparent)}
+    return EventDetailOut(**shown, **origin, data=event.data, execution_ids=ids, triggers=triggers)
 
 
 async def take_in(

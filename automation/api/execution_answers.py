@@ -13,6 +13,7 @@ from automation.engine.plan import predecessors
 from automation.models import FINAL, Execution, Json, Status, StepExecution, utc_now
 from automation.models.execution_queries import ExecutionDetail, find_execution, median_seconds
 from automation.redaction import RedactedJson, RedactedText
+from automation.requests import trace_id
 
 Utc = Annotated[datetime, AfterValidator(lambda at: at.astimezone(UTC))]
 """A time that the database wrote as text, in whatever zone it thinks in."""
@@ -174,6 +175,8 @@ class ExecutionDetailOut(ExecutionOut):
     )
     workflow_version: int | None = Field(description="The version of its workflow that it runs on; null before.")
     only_step: str = Field(description="The step that was run alone, by its identifier; empty: all of them.")
+    request_id: str = Field(description="The request that it goes back to, as in `X-Request-ID` and in our log.")
+    trace_id: str = Field(description="The trace that it belongs to; empty without one.")
     cancel_requested_at: datetime | None
     attempts: list[AttemptOut] = Field(description="Its earlier tries, oldest first.")
     waits: list[WaitOut]
@@ -217,6 +220,8 @@ def _detail(found: ExecutionDetail, estimated: datetime | None, now: datetime) -
         estimated_completion=estimated,
         workflow_version=execution.workflow_version,
         only_step=execution.only_step,
+        request_id=execution.request_id,
+        trace_id=trace_id(execution.traceparent),
         cancel_requested_at=execution.cancel_requested_at,
         attempts=[AttemptOut.model_validate(one) for one in found.attempts],
         waits=[WaitOut.model_validate(one) for one in found.waits],
@@ -279,7 +284,7 @@ def _to_come(step: Json, of_execution: str) -> StepExecutionOut:
 
 async def _estimate(session: AsyncSession, found: ExecutionDetail) -> datetime | None:
     execution = found.execution
-    standing = _standing(found.planned, found.steps)
+    standing = standing_of(found.planned, found.steps)
     left = [step.identifier for step in standing if not step.is_over]
     waits = any(step.status == Status.WAITING for step in standing) or execution.status == Status.WAITING
     if execution.status in FINAL or waits or not standing or execution.cancel_requested_at is not None:
@@ -288,7 +293,8 @@ async def _estimate(session: AsyncSession, found: ExecutionDetail) -> datetime |
     return estimated_completion(standing, medians, utc_now(), execution.due_at)
 
 
-def _standing(planned: Sequence[Json], recorded: Sequence[StepExecution]) -> list[Standing]:
+def standing_of(planned: Sequence[Json], recorded: Sequence[StepExecution]) -> list[Standing]:
+    """Where each planned step stands by what is recorded."""
     rows = {one.identifier: one for one in recorded}
     orders = {step["identifier"]: step["order"] for step in planned}
     standing = []

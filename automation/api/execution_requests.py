@@ -9,20 +9,19 @@ from pydantic import BaseModel, Field, StrictBool
 from starlette.requests import Request
 
 from automation import control
+from automation.api import asked
 from automation.api.auth import Executor
 from automation.api.bodies import Given, Time, parse_given, read_json, schema_of
 from automation.api.events import StartedOut, json_body
 from automation.api.execution_answers import WaitOut
-from automation.api.executions import standing
 from automation.api.filters import TEXT
 from automation.api.idempotency import OnceOf
 from automation.api.problems import keyed
 from automation.api.services import ServicesOf
-from automation.audit import note, note_executions
+from automation.audit import note_executions
 from automation.errors import RefusedError
-from automation.intake.waits import Answer
 from automation.models import Execution, Status
-from automation.models.execution_queries import Unsuccessful, lock_execution
+from automation.models.execution_queries import Unsuccessful
 
 router = APIRouter(prefix="/executions", tags=["executions"])
 
@@ -124,11 +123,7 @@ async def retry_execution(
         raise RefusedError("from_step: give it or `from_start`, not both", "from_step")
 
     async def retry() -> StartedOut:
-        before = standing(await lock_execution(session, id))
-        retried = await control.retry(session, id, asked_by=caller.name, **given.model_dump())
-        after = standing(retried) | given.model_dump(exclude_defaults=True)
-        await note(session, caller, "retry", "execution", id, retried.project_id, before, after)
-        return StartedOut.model_validate(retried)
+        return StartedOut.model_validate(await asked.retry(session, caller, id, **given.model_dump()))
 
     async with services.database.transaction() as session:
         await caller.require(session, Execution, id)
@@ -146,16 +141,8 @@ async def approve_execution(
 ) -> ApprovedOut:
     """Answer the approval that an execution waits for: it goes on, or fails. The same answer again is a 200."""
     given = await read_json(request, lambda raw: parse_given(ApproveBody, raw))
-    who = caller.name if given.by is None else f"{caller.name}: {given.by}"
-    answer = Answer(approve=given.approve, name=who, comment=given.comment, is_verified=True)
     async with services.database.transaction() as session:
-        await caller.require(session, Execution, id)
-        before = standing(await lock_execution(session, id))
-        approved = await control.approve(session, id, answer, identifier=given.step)
-        if approved.is_new:
-            project_id = approved.execution.project_id
-            after = standing(approved.execution) | given.model_dump(exclude_defaults=True)
-            await note(session, caller, "approve", "execution", id, project_id, before, after)
+        approved = await asked.approve(session, caller, id, **given.model_dump())
     if not approved.is_new:
         response.status_code = 200
     one = approved.execution

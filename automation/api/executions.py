@@ -5,21 +5,21 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from automation import control
+from automation.api import asked
 from automation.api.auth import Executor, Reader
 from automation.api.events import StartedOut
 from automation.api.execution_answers import ExecutionDetailOut, ExecutionOut, ItemOut, shown, summary
-from automation.api.filters import TEXT, LevelFilter, NameFilter, ProjectFilter, StatusFilter
+from automation.api.filters import TEXT, LevelFilter, NameFilter, ProjectFilter, StatusFilter, TextFilter
 from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
 from automation.api.problems import keyed
 from automation.api.services import ServicesOf
-from automation.audit import note
-from automation.models import Execution, ExecutionLog, Json
-from automation.models.execution_queries import list_executions, list_items, list_log_lines, lock_execution
+from automation.models import Execution, ExecutionLog
+from automation.models.execution_queries import list_executions, list_items, list_log_lines
 from automation.redaction import RedactedJson, RedactedText
+from automation.requests import trace_id
 
 router = APIRouter(prefix="/executions", tags=["executions"])
 
@@ -28,14 +28,14 @@ class LogLineOut(BaseModel):
     """A line of an execution's log."""
 
     timestamp: datetime
-    execution_id: UUID
-    workflow_id: UUID
+    execution_id: UUID | None = Field(description="Null for what a batch run says of no single execution.")
+    workflow_id: UUID | None
     project_id: str | None
     step: str
     level: str
     message: RedactedText
     duration_ms: float | None
-    metadata: RedactedJson
+    metadata: RedactedJson = Field(description="Also `request_id` and `trace_id`, where the execution has them.")
 
 
 @router.get("/", responses=keyed(422))
@@ -100,16 +100,21 @@ async def get_logs(
     caller: Reader,
     services: ServicesOf,
     level: LevelFilter | None = None,
+    min_level: LevelFilter | None = None,
     step: NameFilter = None,
+    q: TextFilter = None,
     cursor: CursorText = None,
     page_size: PageSize = 50,
 ) -> Listing[LogLineOut]:
-    """The log of an execution, oldest line first; `step` is a step's type or identifier."""
+    """The log of an execution, oldest line first; `step` is a step's type or identifier, `min_level` takes graver
+    lines, too."""
     position = decode_cursor(cursor, int)
     async with services.database.transaction() as session:
         await caller.require(session, Execution, id)
-        page = await list_log_lines(session, id, level=level, step=step, position=position, size=page_size)
-    return listing(request, page, (_line(id, *row) for row in page.rows))
+        page = await list_log_lines(
+            session, id, level=level, min_level=min_level, step=step, text=q, position=position, size=page_size
+        )
+    return listing(request, page, (line_out(id, *row) for row in page.rows))
 
 
 @router.post("/{id}/cancel/", status_code=202, responses=keyed(404, 409, 422))
@@ -117,20 +122,14 @@ async def cancel_execution(id: UUID, caller: Executor, services: ServicesOf) -> 
     """Cancel an execution, and those that its steps have started: at once while it waits, as soon as its step can be
     stopped while it runs."""
     async with services.database.transaction() as session:
-        await caller.require(session, Execution, id)
-        before = standing(await lock_execution(session, id))
-        cancelled = await control.cancel(session, id, services.settings)
-        await note(session, caller, "cancel", "execution", id, cancelled.project_id, before, standing(cancelled))
-        return StartedOut.model_validate(cancelled)
+        return StartedOut.model_validate(await asked.cancel(session, caller, id, services.settings))
 
 
-def standing(execution: Execution) -> Json:
-    """How an execution stands, for the audit."""
-    asked = execution.cancel_requested_at is not None
-    return {"status": execution.status, "attempt": execution.attempt, "cancel_requested": asked}
-
-
-def _line(execution_id: UUID, line: ExecutionLog, workflow_id: UUID, step: str) -> LogLineOut:
+def line_out(
+    execution_id: UUID | None, line: ExecutionLog, workflow_id: UUID | None, step: str, request_id: str, trace: str
+) -> LogLineOut:
+    """A line as it is shown."""
+    origin = {"request_id": request_id, "trace_id": trace_id(trace)}
     return LogLineOut(
         timestamp=line.timestamp,
         execution_id=execution_id,
@@ -140,5 +139,5 @@ def _line(execution_id: UUID, line: ExecutionLog, workflow_id: UUID, step: str) 
         level=line.level,
         message=line.message,
         duration_ms=line.duration_ms,
-        metadata=line.details,
+        metadata=line.details | {name: value for name, value in origin.items() if value},
     )

@@ -19,7 +19,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from automation.api.problems import problem
-from automation.requests import request_id
+from automation.requests import Origin, parse_traceparent
 from automation.steps import one_line
 
 _PLAIN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -41,9 +41,11 @@ class RequestLog:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
         id_ = given if _PLAIN.fullmatch(given) else uuid4().hex
-        request_id.set(id_)  # the server gives each request a context of its own
+        # the server gives each request a context of its own
+        Origin(id_, parse_traceparent(headers.get("traceparent", ""))).take_up()
         called = f"{scope['method']} {one_line(scope['path'])}"
         began = time.perf_counter()
         status = 0
@@ -53,7 +55,8 @@ class RequestLog:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["X-Request-ID"] = id_
-                log.info("%s: %d in %.1f ms", called, status, (time.perf_counter() - began) * 1000)
+                took = (time.perf_counter() - began) * 1000
+                log.info("%s: %d in %.1f ms", called, status, took, extra={"duration_ms": round(took, 3)})
             await send(message)
 
         try:

@@ -1,4 +1,4 @@
-"""What a request may be written in, and what its answer: JSON, and server-sent events for who watches.
+"""What a request may be written in, and what its answer: JSON, server-sent events for who watches, text for Prometheus.
 
 Plain ASGI, before the routes. A wrong `Content-Type` is a 415, an `Accept` that we have nothing for a 406.
 """
@@ -12,6 +12,7 @@ from automation.steps import one_line
 _FORM = "application/x-www-form-urlencoded"  # what `curl -d` says of everything unless told otherwise
 _JSON = ("application/json", MEDIA_TYPE)
 _EVENTS = "text/event-stream"
+_METRICS = ("text/plain", "application/openmetrics-text")  # who asks for the second takes the first, too
 
 
 class Negotiation:
@@ -26,13 +27,18 @@ class Negotiation:
         app = self.app
         if scope["type"] == "http" and scope["path"].startswith(self.prefix):
             headers = Headers(scope=scope)
-            offered = (_EVENTS,) if scope["path"].endswith("/stream/") else _JSON
+            offered = self._offered(scope["path"])
             if not accepts(headers.get("accept", ""), offered):
                 app = problem(406, f"What is answered here is {offered[0]}; `Accept` leaves that out.", "accept")
             elif not scope["path"].startswith(self.strangers) and not is_json(headers.get("content-type", "")):
                 given = one_line(headers["content-type"])[:100]
                 app = problem(415, f"The body is said to be {given}; send application/json.", "content-type")
         await app(scope, receive, send)
+
+    def _offered(self, path: str) -> tuple[str, ...]:
+        if path == f"{self.prefix}/metrics/":
+            return _METRICS
+        return (_EVENTS,) if path.endswith("/stream/") else _JSON
 
 
 def accepts(header: str, offered: tuple[str, ...]) -> bool:

@@ -164,9 +164,15 @@ async def _invalid(request: Request, error: RequestValidationError) -> JSONRespo
 
 async def _database(request: Request, error: Exception) -> JSONResponse:
     """The database is away, or busy in a way that passes; any other fault of it is ours, and a 500."""
-    if isinstance(error, sqlalchemy.exc.DBAPIError):
-        state = getattr(error.orig, "sqlstate", None) or ""
-        if not (error.connection_invalidated or state.startswith(_PASSING)):
-            raise error
+    if not is_passing(error):
+        raise error
     log.warning("The database does not answer: %s", one_line(str(error)))
     return problem(503, "The database does not answer at the moment; try again.")
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether an error of the database is one that passes by itself."""
+    if not isinstance(error, sqlalchemy.exc.DBAPIError):
+        return True
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return error.connection_invalidated or state.startswith(_PASSING)

@@ -22,6 +22,7 @@ class Server(uvicorn.Server):
         app = self.config.app
         assert isinstance(app, FastAPI)
         await app.state.watching.close()
+        await app.state.following.close()
         await super().shutdown(sockets)
 
 

@@ -40,6 +40,9 @@ class Due:
     project_id: str | None
     created_at: datetime
     attempts: int
+    alert_id: UUID | None = None
+    traceparent: str = ""
+    """The trace that its execution belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +56,20 @@ class Answered:
     """Whether there is nothing to send any more."""
 
 
-_TAKE = text("""
+_TAKE = """
     UPDATE deliveries SET attempts = attempts + 1, due_at = CAST(:leased AS timestamptz)
     WHERE id IN (
-        SELECT id FROM deliveries WHERE status = 'PENDING' AND due_at <= CAST(:now AS timestamptz)
+        SELECT id FROM deliveries
+        WHERE status = 'PENDING' AND alert_id IS {null} AND due_at <= CAST(:now AS timestamptz)
         ORDER BY due_at LIMIT :count FOR UPDATE SKIP LOCKED
     )
-    RETURNING id, type, execution_id, project_id, created_at, attempts
-""")
-_NEXT = text("SELECT min(due_at) FROM deliveries WHERE status = 'PENDING'")
+    RETURNING id, type, execution_id, project_id, created_at, attempts, alert_id, coalesce(
+        (SELECT traceparent FROM workflow_executions WHERE workflow_executions.id = deliveries.execution_id), '')
+"""
+_NEXT = "SELECT min(due_at) FROM deliveries WHERE status = 'PENDING' AND alert_id IS {null}"
+_NULL = {True: "NOT NULL", False: "NULL"}
+"""By whether they are of alerts, as the two indexes are."""
+
 # guarded by the number of the try: who sent it again meanwhile, or wants it sent again, knows better
 _NOTE = text("""
     UPDATE deliveries SET status = CAST(:status AS text), due_at = CAST(:due_at AS timestamptz),
@@ -71,16 +79,18 @@ _NOTE = text("""
 """)
 
 
-async def take(session: AsyncSession, count: int) -> list[Due]:
-    """Up to `count` deliveries that are due, which nobody else takes for a minute; ix_deliveries_due_at."""
+async def take(session: AsyncSession, count: int, of_alerts: bool = False) -> list[Due]:
+    """Up to `count` deliveries that are due, which nobody else takes for a minute; ix_deliveries_due_at,
+    ix_deliveries_alerts_due_at."""
     now = utc_now()
-    rows = await session.execute(_TAKE, {"now": now, "leased": now + _LEASE, "count": count})
+    statement = text(_TAKE.format(null=_NULL[of_alerts]))
+    rows = await session.execute(statement, {"now": now, "leased": now + _LEASE, "count": count})
     return [Due(*row) for row in rows]
 
 
-async def next_due(session: AsyncSession) -> datetime | None:
-    """When the next delivery is due; ix_deliveries_due_at."""
-    due: datetime | None = await session.scalar(_NEXT)
+async def next_due(session: AsyncSession, of_alerts: bool = False) -> datetime | None:
+    """When the next delivery is due; ix_deliveries_due_at, ix_deliveries_alerts_due_at."""
+    due: datetime | None = await session.scalar(text(_NEXT.format(null=_NULL[of_alerts])))
     return due
 
 

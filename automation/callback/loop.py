@@ -1,63 +1,45 @@
-"""Sending what is due to Studio, signed as Standard Webhooks says."""
+"""Sending what is due to whoever is told, signed as Standard Webhooks says."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from uuid import UUID
 
 import httpx
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 from standardwebhooks import Webhook
 
+from automation import tracing
 from automation.callback import due
 from automation.callback.body import body_of
 from automation.callback.due import Answered, Due
+from automation.callback.receivers import Receiver
 from automation.callback.tell import DELIVERIES_CHANNEL
 from automation.database import Database
-from automation.errors import NotFoundError, SettingError
+from automation.errors import NotFoundError
 from automation.models import utc_now
-from automation.models.workflow_queries import list_workflows
-from automation.settings import Settings
 from automation.steps import one_line
 
 log = logging.getLogger(__name__)
 
-Shown = Callable[[AsyncSession, UUID], Awaitable[BaseModel]]
-"""An execution as `GET executions/{id}/` shows it; raises NotFoundError when there is none."""
-
 _AT_ONCE = 16
-"""Requests under way at once: a Studio that takes 20 ms for each keeps up with 800 executions a second."""
+"""Requests under way at once: a receiver that takes 20 ms for each keeps up with 800 executions a second."""
 _PAUSE = 5.0
 """Longest wait in seconds between two looks, should a NOTIFY be lost."""
 _HOLD = (1.0, 2.0, 5.0, 10.0, 30.0)
-"""Seconds of rest after a round in which Studio took nothing. Then one delivery alone tries whether it is back, so
+"""Seconds of rest after a round in which nothing was taken. Then one delivery alone tries whether they are back, so
 that an outage costs each of the others nothing, and all of them go as soon as it is over."""
 _SHOWN = 300
 """Characters of an answer that an error shows."""
 
 
 class Callback:
-    """Tells Studio. Any number may run side by side; each delivery goes to one of them.
+    """Tells one receiver. Any number may run side by side; each delivery goes to one of them."""
 
-    Args:
-        shown: how an execution is shown to whoever asks for it.
-
-    Raises:
-        SettingError: where to send it, or what to sign it with, is not set.
-    """
-
-    def __init__(self, database: Database, settings: Settings, shown: Shown) -> None:
-        if not settings.studio_callback_url or settings.studio_callback_secret is None:
-            raise SettingError(
-                "AUTOMATION_STUDIO_CALLBACK_SECRET is not set, and AUTOMATION_STUDIO_CALLBACK_URL is: use "
-                '`automation up`, or eval "$(automation env)"'
-            )
+    def __init__(self, database: Database, receiver: Receiver) -> None:
         self.database = database
-        self._url = settings.studio_callback_url
-        self._webhook = Webhook(settings.studio_callback_secret.get_secret_value())
-        self._shown = shown
+        self._receiver = receiver
+        self._webhook = Webhook(receiver.secret.get_secret_value())
         self._wake = asyncio.Event()
         self._in_vain = 0
         """Rounds in which nothing was taken, since the last one in which something was."""
@@ -79,7 +61,7 @@ class Callback:
     async def round(self, client: httpx.AsyncClient) -> int:
         """Send some of what is due; how many deliveries were taken."""
         async with self.database.transaction() as session:
-            taken = await due.take(session, 1 if self._in_vain else _AT_ONCE)
+            taken = await due.take(session, 1 if self._in_vain else _AT_ONCE, self._receiver.of_alerts)
         async with self.database.transaction() as session:
             found = [await self._find(session, one) for one in taken]
         answers = await asyncio.gather(*(self._send(client, *pair) for pair in zip(taken, found, strict=True)))
@@ -90,7 +72,7 @@ class Callback:
             self._in_vain = 0
         elif any(not one.hopeless for one in answers):
             self._in_vain += 1
-            log.warning("Studio was not told of %s: %s", answers[0].due.type, answers[0].error)
+            log.warning("%s was not told of %s: %s", self._receiver.name, answers[0].due.type, answers[0].error)
         return told
 
     async def _sleep(self) -> None:
@@ -98,7 +80,7 @@ class Callback:
             await asyncio.sleep(_HOLD[min(self._in_vain, len(_HOLD)) - 1])
             return
         async with self.database.transaction() as session:
-            at = await due.next_due(session)
+            at = await due.next_due(session, self._receiver.of_alerts)
         pause = min(_PAUSE, (at - utc_now()).total_seconds()) if at else _PAUSE
         with suppress(TimeoutError):
             async with asyncio.timeout(max(pause, 0.01)):
@@ -110,35 +92,36 @@ class Callback:
         return httpx.AsyncClient(timeout=due.TIMEOUT, limits=limits, headers={"user-agent": "Automation"})
 
     async def _find(self, session: AsyncSession, one: Due) -> BaseModel | None:
-        """What a delivery tells, as it is now; None when its execution was deleted."""
-        if one.execution_id is None:
-            return await _ready(session, one.project_id or "")
+        """What a delivery tells, as it is now; None when that was deleted."""
         try:
-            return await self._shown(session, one.execution_id)
+            return await self._receiver.find(session, one)
         except NotFoundError:
             return None
 
     async def _send(self, client: httpx.AsyncClient, one: Due, data: BaseModel | None) -> Answered:
         if data is None:
-            return Answered(one, None, "its execution was deleted", hopeless=True)
+            return Answered(one, None, "what it tells of was deleted", hopeless=True)
         body = await asyncio.to_thread(lambda: body_of(one, data.model_dump(mode="json")))
         try:
-            async with asyncio.timeout(due.TIMEOUT):
-                return await self._post(client, one, body)
+            with tracing.call("POST", httpx.URL(self._receiver.url).host, parent=one.traceparent) as called:
+                async with asyncio.timeout(due.TIMEOUT):
+                    return await self._post(client, one, body, called)
         except TimeoutError:
             return Answered(one, None, f"no answer within {due.TIMEOUT:g} s")
         except httpx.HTTPError as error:
             return Answered(one, None, one_line(f"{type(error).__name__}: {error}")[:_SHOWN])
 
-    async def _post(self, client: httpx.AsyncClient, one: Due, body: bytes) -> Answered:
+    async def _post(self, client: httpx.AsyncClient, one: Due, body: bytes, called: tracing.Call) -> Answered:
         now, id_ = utc_now(), str(one.id)
         headers = {
             "content-type": "application/json",
             "webhook-id": id_,
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": self._webhook.sign(id_, now, body.decode()),
+            **called.headers,
         }
-        async with client.stream("POST", self._url, content=body, headers=headers) as answer:
+        async with client.stream("POST", self._receiver.url, content=body, headers=headers) as answer:
+            called.answered(answer.status_code)
             said = b""
             async for chunk in answer.aiter_raw(_SHOWN):
                 if len(said) < _SHOWN:
@@ -147,25 +130,3 @@ class Callback:
                 return Answered(one, answer.status_code, "")
             shown = one_line(said.decode(errors="replace").strip()[:_SHOWN])
             return Answered(one, answer.status_code, f"answered {answer.status_code}{f': {shown}' if shown else ''}")
-
-
-class _Workflow(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-    id: UUID
-    name: str
-    kind: str
-    trigger_type: str
-    is_active: bool
-
-
-class _Ready(BaseModel):
-    """A project and the workflows that it has now."""
-
-    project_id: str
-    workflows: list[_Workflow]
-
-
-async def _ready(session: AsyncSession, project_id: str) -> _Ready:
-    page = await list_workflows(session, project_id=project_id, size=200)
-    return _Ready(project_id=project_id, workflows=[_Workflow.model_validate(one) for (one,) in page.rows])

@@ -75,8 +75,10 @@ async def redeliver(session: AsyncSession, settings: Settings, delivery_id: UUID
         ConflictError: nobody is to be told.
     """
     delivery = await lock_delivery(session, delivery_id)
-    if not settings.studio_callback_url:
+    if delivery.alert_id is None and not settings.studio_callback_url:
         raise ConflictError("AUTOMATION_STUDIO_CALLBACK_URL is not set, so there is nobody to send this to.")
+    if delivery.alert_id is not None and not settings.alert_webhook_url:
+        raise ConflictError("AUTOMATION_ALERT_WEBHOOK_URL is not set, so there is nobody to send this to.")
     delivery.status = "PENDING"
     delivery.attempts = 0
     delivery.due_at = utc_now()

@@ -7,11 +7,15 @@ import typer
 
 from automation.cli import (
     access,
+    alerts,
+    doctor,
     events,
     executions,
     importing,
+    insights,
     installation,
     integrations,
+    logs,
     projects,
     queue,
     recovery,
@@ -27,7 +31,9 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 _INSTALLATION, _API = "This installation", "The API, here or at AUTOMATION_API_URL"
 
-for command in (installation.up, installation.env, installation.deploy, installation.serve, installation.sites):
+for command in (
+    installation.up, installation.env, installation.deploy, installation.serve, installation.sites, doctor.doctor,
+):  # fmt: skip
     app.command(rich_help_panel=_INSTALLATION)(command)
 for name, group in {
     "db": installation.db,
@@ -35,7 +41,7 @@ for name, group in {
     "worker": worker.app,
 }.items():
     app.add_typer(group, name=name, rich_help_panel=_INSTALLATION)
-for command in (executions.active, types.health, types.step_types, types.trigger_types):
+for command in (executions.active, logs.logs, types.health, types.step_types, types.trigger_types):
     app.command(rich_help_panel=_API)(command)
 for name, group in {
     "import": importing.app,
@@ -47,7 +53,9 @@ for name, group in {
     "events": events.app,
     "dead-letters": recovery.dead_letters,
     "deliveries": recovery.deliveries,
-    "alerts": recovery.alerts,
+    "insights": insights.app,
+    "alerts": alerts.app,
+    "silences": alerts.silences,
     "integrations": integrations.app,
     "projects": projects.app,
     "keys": access.keys,

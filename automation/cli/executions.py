@@ -169,14 +169,15 @@ def items(
 @app.command()
 def logs(
     id: Id,
-    level: Annotated[Level | None, typer.Option("--level", help="Only lines of this level.")] = None,
+    level: Annotated[Level | None, typer.Option("--level", help="Only lines of this level, or graver.")] = None,
     step: Annotated[str | None, typer.Option("--step", help="Only of this step, by type or identifier.")] = None,
+    text: Annotated[str | None, typer.Option("--text", help="Only with this in the message, in any case.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="The first so many; else all.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """The log of an execution, oldest line first."""
     with remote.connected() as api:
-        answer = api.pages(at("executions", id, "logs"), limit, level=level and level.value, step=step)
+        answer = api.pages(at("executions", id, "logs"), limit, min_level=level and level.value, step=step, q=text)
     verbs.printed(answer, as_json, _present_log)
 
 
@@ -307,6 +308,12 @@ def _line(name: str, *values: str) -> None:
 
 def _present_log(listing: Json) -> None:
     for line in listing["results"]:
-        took_ = f"  ({took(line['duration_ms'])})" if line["duration_ms"] is not None else ""
-        at_ = line["timestamp"].replace("T", " ")[:23]
-        formatting.say(f"{at_}  {line['level']:<8} {line['step'] or '–'}  {line['message']}{took_}")
+        present_line(line)
+
+
+def present_line(line: Json) -> None:
+    """Print a line of a log; in colours, where there are any."""
+    took_ = f"  ({took(line['duration_ms'])})" if line["duration_ms"] is not None else ""
+    at_ = line["timestamp"].replace("T", " ")[:23]
+    text = f"{at_}  {line['level']:<8} {line['step'] or formatting.NOTHING}  {line['message']}{took_}"
+    formatting.say(text, line["level"])

@@ -137,9 +137,12 @@ def console() -> "Console":
     return made
 
 
-def say(text: str) -> None:
-    """Print a line of our own words and an object's cleaned ones."""
-    print(clean(text), flush=True)
+def say(text: str, state: str = "") -> None:
+    """Print a line of our own words and an object's cleaned ones, in the colour of a state or level if it has one."""
+    if (style := _STYLES.get(state)) and sys.stdout.isatty():
+        console().print(clean(text), style=style, soft_wrap=True)
+    else:
+        print(clean(text), flush=True)
 
 
 def hint(text: str) -> None:

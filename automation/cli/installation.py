@@ -40,9 +40,12 @@ def env() -> None:
 def upgrade() -> None:
     """Bring the tables up to date; safe to repeat."""
     from automation.installation import join
+    from automation.logs.process import set_up
     from automation.migrate import upgrade
 
-    upgrade(join().database_url)
+    installation = join()
+    set_up("migrations", installation.settings)
+    upgrade(installation.database_url)
 
 
 @db.command()

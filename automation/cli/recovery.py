@@ -1,4 +1,4 @@
-"""`automation dead-letters`, `deliveries` and `alerts`: what went wrong, and having it done again."""
+"""`automation dead-letters` and `deliveries`: what went wrong, and having it done again."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -12,8 +12,7 @@ from automation.cli.options import All, AsJson, Id, Kind, Limit, Once, Project
 from automation.cli.remote import at
 
 dead_letters = typer.Typer(no_args_is_help=True, help="What has failed for good.")
-deliveries = typer.Typer(no_args_is_help=True, help="What Studio was told.")
-alerts = typer.Typer(no_args_is_help=True, help="What an operator should know.")
+deliveries = typer.Typer(no_args_is_help=True, help="What Studio, and who listens to alerts, was told.")
 
 LETTER_COLUMNS = (
     Column("execution", "execution_id"),
@@ -34,16 +33,6 @@ DELIVERY_COLUMNS = (
     Column("answer", "last_status"),
     Column("error", "last_error", cut=True),
 )
-ALERT_COLUMNS = (
-    Column("id", "id"),
-    Column("severity", "severity"),
-    Column("rule", "rule", cut=True),
-    Column("project", "project_id", cut=True),
-    Column("since", "created_at", ago),
-    Column("over", "resolved_at", ago),
-    Column("looked after by", "acknowledged_by", cut=True),
-    Column("message", "message", cut=True),
-)
 
 
 class DeliveryStatus(StrEnum):
@@ -52,14 +41,6 @@ class DeliveryStatus(StrEnum):
     PENDING = "PENDING"
     DELIVERED = "DELIVERED"
     FAILED = "FAILED"
-
-
-class Severity(StrEnum):
-    """How grave an alert is."""
-
-    INFO = "INFO"
-    WARNING = "WARNING"
-    CRITICAL = "CRITICAL"
 
 
 ErrorCode = Annotated[str | None, typer.Option("--error-code", help="Only of this error, such as NETWORK_ERROR.")]
@@ -125,33 +106,3 @@ def redeliver(id: Id, idempotency_key: Once = None, as_json: AsJson = False) -> 
     """Send a delivery now, under its old id."""
     with remote.connected() as api:
         verbs.printed(api.post(at("deliveries", id, "redeliver"), idempotency_key=idempotency_key), as_json)
-
-
-@alerts.command("list")
-def list_alerts(
-    project: Project = None,
-    rule: Annotated[str | None, typer.Option("--rule", help="Only of this kind.")] = None,
-    severity: Annotated[Severity | None, typer.Option("--severity", help="Only so grave.")] = None,
-    is_open: Annotated[
-        bool | None, typer.Option("--open/--closed", help="Neither over nor acknowledged, or the others.")
-    ] = None,
-    limit: Limit = 50,
-    everything: All = False,
-    as_json: AsJson = False,
-) -> None:
-    """Alerts, newest first."""
-    filters = {"project_id": project, "rule": rule, "severity": severity and severity.value, "open": is_open}
-    verbs.list_them(at("alerts"), ALERT_COLUMNS, limit=limit, everything=everything, as_json=as_json, **filters)
-
-
-@alerts.command()
-def acknowledge(
-    id: Id,
-    comment: Annotated[str, typer.Option("--comment", help="Kept with the alert.")] = "",
-    by: Annotated[str | None, typer.Option("--by", help="Who says so.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say that somebody looks after an alert."""
-    body = {"comment": comment} | ({"by": by} if by is not None else {})
-    with remote.connected() as api:
-        verbs.printed(api.post(at("alerts", id, "acknowledge"), body), as_json)

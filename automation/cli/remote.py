@@ -151,9 +151,9 @@ class Api:
             size = LARGEST_PAGE if left is None else min(left, LARGEST_PAGE)
             query = params | {"page_size": size, "cursor": _cursor(page["next"])}
 
-    def stream(self, path: str) -> Iterator[tuple[str, Json]]:
+    def stream(self, path: str, **params: Any) -> Iterator[tuple[str, Json]]:
         """Server-sent events, each with its name, up to and with the one named `end`; a stream that breaks off is
-        begun again.
+        begun again, behind the last event that has an id.
 
         Raises:
             CommandError: UNREACHABLE: it cannot be begun again.
@@ -161,14 +161,18 @@ class Api:
         import httpx
 
         left = _RECONNECTS
+        given = {name: value for name, value in params.items() if value is not None}
+        timeout = httpx.Timeout(_SILENCE, connect=5.0)
+        seen: dict[str, str] = {}
         while True:
             try:
-                with self._http.stream("GET", path, timeout=httpx.Timeout(_SILENCE, connect=5.0)) as answer:
+                with self._http.stream("GET", path, params=given or None, headers=seen, timeout=timeout) as answer:
                     if answer.is_error:
                         answer.read()
                     self._check(answer)
-                    for name, data in _events(answer.iter_lines()):
+                    for name, data, id_ in _events(answer.iter_lines()):
                         left = _RECONNECTS
+                        seen = {"Last-Event-ID": id_} if id_ else seen
                         yield name, data
                         if name == "end":
                             return
@@ -247,10 +251,12 @@ def _is_ours(answer: "httpx.Response") -> bool:
     return answer.status_code == 204 or kind.startswith(("application/json", "text/event-stream"))
 
 
-def _events(lines: Iterator[str]) -> Iterator[tuple[str, Json]]:
-    name = ""
+def _events(lines: Iterator[str]) -> Iterator[tuple[str, Json, str]]:
+    name = id_ = ""
     for line in lines:
-        if line.startswith("event: "):
+        if line.startswith("id: "):
+            id_ = line.removeprefix("id: ")
+        elif line.startswith("event: "):
             name = line.removeprefix("event: ")
         elif line.startswith("data: "):
-            yield name, json.loads(line.removeprefix("data: "))
+            yield name, json.loads(line.removeprefix("data: ")), id_

@@ -36,7 +36,7 @@ class Oldest:
     due_at: datetime
 
 
-async def oldest(session: AsyncSession, longer_than: timedelta) -> Oldest | None:
+async def oldest(session: AsyncSession, longer_than: timedelta, kind: str | None = None) -> Oldest | None:
     """The oldest execution that has been due for longer than that and that no process has begun, if there is one.
 
     What has a flow run counts too while no worker has taken it: without workers the queue stands in Prefect.
@@ -44,18 +44,24 @@ async def oldest(session: AsyncSession, longer_than: timedelta) -> Oldest | None
     it waits for does, unless that one is at work.
 
     ix_workflow_executions_due; ix_flow_runs_open and ix_workflow_executions_flow_run_id.
+
+    Args:
+        kind: only of this type of workflow.
     """
     columns = "w.id, w.kind, w.project_id, w.due_at"
     conditions, parameters = allowed(), flush_parameters()
+    of_kind = "" if kind is None else "AND w.kind = :kind"
+    if kind is not None:
+        parameters = parameters | {"kind": kind}
     query = text(f"""
         (SELECT {columns} FROM workflow_executions AS w
          WHERE w.status IN ('PENDING', 'RETRYING') AND w.flow_run_id IS NULL
-           AND w.due_at < CAST(:late AS timestamptz) AND {conditions}
+           AND w.due_at < CAST(:late AS timestamptz) AND {conditions} {of_kind}
          ORDER BY w.due_at LIMIT 1)
         UNION ALL
         (SELECT {columns} FROM flow_runs AS r JOIN workflow_executions AS w ON w.flow_run_id = r.id
          WHERE r.ended_at IS NULL AND r.claimed_at IS NULL AND r.state_name <> 'AwaitingRetry'
-           AND w.status = 'PENDING' AND w.due_at < CAST(:late AS timestamptz)
+           AND w.status = 'PENDING' AND w.due_at < CAST(:late AS timestamptz) {of_kind}
          ORDER BY w.due_at LIMIT 1)
         ORDER BY due_at LIMIT 1
     """)  # noqa: S608 (conditions are our own; values are parameters)

@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.engine import claim as claims
-from automation.engine import queue
+from automation.engine import console, queue
 from automation.engine.failures import tell_if_failed
 from automation.engine.plan import Item
 from automation.engine.record import Outcome
@@ -168,7 +168,7 @@ class BatchRun:
             elif outcome.status != Status.COMPLETED:
                 self.rows.insert(0, row)
             if outcome.status == Status.FAILED:
-                logger.error("%s: %s", item.execution_id, one_line(outcome.error_message))
+                logger.error("%s: %s", item.execution_id, one_line(outcome.error_message), extra=console.TOLD)
             tell_if_failed(item, outcome)
         del self.rows[ARTIFACT_ROWS:]
 

@@ -34,6 +34,7 @@ async def start(session: AsyncSession, parent: Item, identifier: str, waiting: W
         parent_id=parent.execution_id,
         parent_step=identifier,
         depth=parent.depth + 1,
+        origin=parent.origin,
     )
     await create_executions(session, [wanted], get_settings())
     return id_

@@ -30,6 +30,7 @@ from automation.models import (
     Workflow,
     utc_now,
 )
+from automation.requests import Origin
 from automation.settings import Settings
 from automation.steps import ProjectInfo
 
@@ -222,6 +223,8 @@ CLAIMED = (
     Execution.ending,
     Execution.error_code,
     Execution.error_message,
+    Execution.request_id,
+    Execution.traceparent,
 )
 
 
@@ -250,6 +253,7 @@ async def load_items(session: AsyncSession, executions: Sequence[Row[Any] | Exec
                 attempt=one.attempt,
                 lost_count=one.lost_count,
                 plan=workflow.plan,
+                origin=Origin(one.request_id, one.traceparent),
                 retry=workflow.retry,
                 retries=one.retries,
                 failed_before=one.failed_step,

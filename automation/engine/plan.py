@@ -8,6 +8,7 @@ from uuid import UUID
 from automation.engine.options import NO_OPTIONS, StepOptions
 from automation.errors import CancelledError, StepError, UnknownError, ValidationError
 from automation.models import Json
+from automation.requests import NOWHERE, Origin
 from automation.retries import Rule
 from automation.steps import LogLine, ProjectInfo, Result, StepItem, one_line
 
@@ -57,6 +58,7 @@ class Item:
     attempt: int
     lost_count: int
     plan: Plan
+    origin: Origin = NOWHERE
     retry: dict[str, Rule] = field(default_factory=dict)
     retries: int = 0
     failed_before: str = ""

@@ -10,22 +10,22 @@ from uuid import UUID
 from sqlalchemy import exists, inspect, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from automation.alerting.sightings import CRITICAL_ERRORS, ROLLBACK_FAILED, sighting
 from automation.callback import tell
 from automation.engine import children
 from automation.engine.checkpoints import keep_tries
 from automation.engine.plan import Item, PlannedStep
-from automation.errors import LONGEST_BACKOFF, CancelledError, DatabaseError, FileSystemError
-from automation.foundation.admin import admin_alert
+from automation.errors import LONGEST_BACKOFF, CancelledError, DatabaseError, FileSystemError, StepError
 from automation.intake import waits
 from automation.models import (
     FINAL,
-    Alert,
     Base,
     Execution,
     ExecutionAttempt,
     ExecutionLog,
     FlowRun,
     Json,
+    Sighting,
     Status,
     StepExecution,
     utc_now,
@@ -168,7 +168,7 @@ async def step_undone(session: AsyncSession, undone: tuple[Item, PlannedStep, St
     await update_rows(session, _STEPS, [row], keys=("execution_id", "identifier"))
     await insert_rows(session, _LOGS, [_log_row(item, step, flow_run_id, line) for line in work.context.lines])
     if work.error:
-        session.add(_rollback_alert(item, work))
+        session.add(_rollback_failed(item, step, work.error))
 
 
 async def _begin_wait(session: AsyncSession, item: Item, step: PlannedStep, waiting: Waiting) -> waits.BegunWait:
@@ -236,7 +236,7 @@ async def _note_unusual(session: AsyncSession, outcomes: Sequence[tuple[Item, Ou
     await insert_rows(session, _ATTEMPTS, [_attempt_row(*one) for one in outcomes if one[1].status == Status.RETRYING])
     await dead_letter(session, [item.execution_id for item, outcome in outcomes if outcome.status == Status.FAILED])
     session.add_all(
-        _critical_alert(*one)
+        _critical_error(*one)
         for one in outcomes
         if one[1].status == Status.FAILED and isinstance(one[0].error, _CRITICAL)
     )
@@ -247,22 +247,28 @@ async def _note_unusual(session: AsyncSession, outcomes: Sequence[tuple[Item, Ou
     )
 
 
-def _critical_alert(item: Item, outcome: Outcome) -> Alert:
-    return admin_alert(
-        f"critical:{outcome.error_code}",
-        f"{item.workflow_name} failed: {outcome.error_code}",
-        f"Execution {item.execution_id} failed at {outcome.failed_step}: {outcome.error_message}",
+def _critical_error(item: Item, outcome: Outcome) -> Sighting:
+    return sighting(
+        CRITICAL_ERRORS,
+        f"{item.workflow_name} failed at {outcome.failed_step}: {outcome.error_code}",
+        outcome.error_message,
+        error_code=outcome.error_code,
+        step=outcome.failed_step,
         execution_id=item.execution_id,
+        workflow_id=item.workflow_id,
         project_id=item.project.id or None,
     )
 
 
-def _rollback_alert(item: Item, work: StepItem) -> Alert:
-    return admin_alert(
-        f"rollback:{item.workflow_id}",
-        f"{item.workflow_name} could not be rolled back",
-        f"Execution {item.execution_id}: {work.error}",
+def _rollback_failed(item: Item, step: PlannedStep, error: StepError) -> Sighting:
+    return sighting(
+        ROLLBACK_FAILED,
+        f"{item.workflow_name} could not be rolled back at {step.identifier}",
+        str(error),
+        error_code=error.code,
+        step=step.identifier,
         execution_id=item.execution_id,
+        workflow_id=item.workflow_id,
         project_id=item.project.id or None,
     )
 

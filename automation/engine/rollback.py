@@ -5,7 +5,6 @@ there (automation/engine/ending.py). So a rollback may be run twice, and has to 
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from time import perf_counter
@@ -16,9 +15,16 @@ from automation.engine.plan import Item, PlannedStep
 from automation.errors import StepError, StepTimeoutError, ValidationError, as_step_error
 from automation.models import utc_now
 from automation.redaction import redact_error
-from automation.steps import LogLine, StepContext, StepItem, StepType, one_line
-
-log = logging.getLogger(__name__)
+from automation.steps import (
+    LogLine,
+    Result,
+    RollbackFunction,
+    StepConfig,
+    StepContext,
+    StepItem,
+    StepType,
+    one_line,
+)
 
 Undone = tuple[Item, PlannedStep, StepItem]
 
@@ -52,6 +58,10 @@ def _known(step: PlannedStep) -> StepType | None:
         return None
 
 
+async def _rolled_back(function: RollbackFunction, context: StepContext, config: StepConfig) -> Result:
+    return await function(context, config)
+
+
 async def _undo(kind: StepType, item: Item, step: PlannedStep, work: StepItem) -> None:
     context, began = work.context, perf_counter()
     work.started_at = utc_now()
@@ -60,12 +70,12 @@ async def _undo(kind: StepType, item: Item, step: PlannedStep, work: StepItem) -
         assert kind.rollback is not None
         config = kind.parse(rendered(item, step) if step.templated else step.config)
         async with asyncio.timeout(limit):
-            work.result = await kind.rollback(context, config)
+            undoing = _rolled_back(kind.rollback, context, config)
+            work.result = await asyncio.create_task(undoing, context=context.at_work(kind.name))
         level, text = "INFO", f"{kind.name} rolled back"
     except Exception as error:
         work.error = _described(kind, error, limit)
         level, text = "CRITICAL", str(work.error)
-        log.critical("Execution %s: %s", item.execution_id, one_line(text))
     work.duration_ms = (perf_counter() - began) * 1000
     context.lines.append(LogLine(level, one_line(text), datetime.now(UTC), step.identifier, round(work.duration_ms, 3)))
 

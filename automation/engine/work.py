@@ -15,10 +15,11 @@ import asyncpg
 import sqlalchemy.exc
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from automation import tracing
 from automation.catalog import step_type
 from automation.database import Database
 from automation.engine import claim as claims
-from automation.engine import ending, record, rollback, vitals
+from automation.engine import console, ending, record, rollback, vitals
 from automation.engine.context import is_wanted, rendered
 from automation.engine.plan import Item, PlannedStep
 from automation.engine.progress import Progress
@@ -84,6 +85,10 @@ class Work:
         A single item is recorded step by step, for those who watch; a batch once a second and at its end. An item
         that failed for good is rolled back before that is recorded.
         """
+        with tracing.executed(items, batch=batch):
+            return await self._do(items, batch)
+
+    async def _do(self, items: Sequence[Item], batch: bool) -> list[tuple[Item, Outcome]]:
         unrecorded: list[Ended] = []
         began = recorded_at = monotonic()
         self._deadlines = {one.execution_id: began + self.settings.workflow_timeout - one.ran_seconds for one in items}
@@ -120,6 +125,9 @@ class Work:
         vitals.step_ended()
 
     async def _undone(self, undone: Ended) -> None:
+        item, step, work = undone
+        console.say(item, step, work.context.lines)
+
         async def write(session: AsyncSession) -> None:
             assert self.flow_run_id is not None
             if await record.still_ours(session, [undone[0]]):
@@ -182,6 +190,7 @@ class Work:
             if isinstance(one.error, StepTimeoutError) and monotonic() >= self._deadlines[item.execution_id]:
                 one.error = WorkflowTimeoutError(self._too_long())
             item.take(step, one)
+            console.say(item, step, one.context.lines)
         return ended
 
     def _work_of(self, item: Item, step: PlannedStep) -> StepItem:
@@ -216,6 +225,7 @@ class Work:
             generation=item.generation,
             is_required=step.is_required,
             order=step.order,
+            origin=item.origin,
             settings=self.settings,
             database=self.database,
         )

@@ -4,10 +4,11 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from automation.errors import NetworkError
+from automation.errors import NetworkError, ValidationError
 from automation.foundation import mail, remote
-from automation.models import Json
+from automation.models import Json, utc_now
 from automation.settings import Settings
 
 
@@ -18,6 +19,7 @@ class Notice:
     Attributes:
         to: the address of the person who is to be told, or nothing.
         person_id: the same person, for Foundation, which knows more ways than e-mail.
+        expires_at: in ISO 8601; who could not be told until then is not told any more. Empty: never too late.
     """
 
     subject: str
@@ -26,6 +28,7 @@ class Notice:
     to: str = ""
     person_id: str = ""
     project_id: str = ""
+    expires_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +47,25 @@ class Channel:
 
 def channels(settings: Settings, to: str = "") -> list[Channel]:
     """What is configured: Foundation; else e-mail when there is a server and an address, then every Apprise URL."""
+    person = person_channels(settings, to)
+    return person if settings.foundation_url else person + team_channels(settings)
+
+
+def person_channels(settings: Settings, to: str) -> list[Channel]:
+    """How one person is reached: by Foundation; else by e-mail when there is a server and an address."""
     if settings.foundation_url:
         return [_foundation(settings)]
-    found = [_mail(settings, settings.smtp_url.get_secret_value(), to)] if settings.smtp_url and to else []
-    return found + apprise_channels(settings.notify_urls, "AUTOMATION_NOTIFY_URLS")
+    return [_mail(settings, settings.smtp_url.get_secret_value(), to)] if settings.smtp_url and to else []
 
 
-def apprise_channels(urls: Sequence[str], setting: str) -> list[Channel]:
-    """A channel for each Apprise URL; an error names the setting that they stand in."""
-    return [_apprise(url, setting) for url in urls]
+def team_channels(settings: Settings) -> list[Channel]:
+    """Each Apprise URL of those who read every notification."""
+    return [_apprise(url, "AUTOMATION_NOTIFY_URLS") for url in settings.notify_urls]
+
+
+def admin_channels(settings: Settings) -> list[Channel]:
+    """Each Apprise URL of those who are told what is wrong."""
+    return [_apprise(url, "AUTOMATION_ADMIN_NOTIFY_URLS") for url in settings.admin_notify_urls]
 
 
 async def notify(channels: Sequence[Channel], tell: Callable[[Channel], Awaitable[None]]) -> None:
@@ -72,17 +85,19 @@ async def notify(channels: Sequence[Channel], tell: Callable[[Channel], Awaitabl
 
 
 async def send_owed(settings: Settings, channel_key: str, request: Json) -> None:
-    """Tell what a step left to the outbox.
+    """Tell what was left to the outbox.
 
     Args:
         request: a `Notice` as a dict.
 
     Raises:
         NetworkError: the channel is away, or not configured any more.
-        ValidationError: Foundation refused.
+        ValidationError: Foundation refused, or it is too late.
     """
     notice = Notice(**request)
-    for channel in channels(settings, notice.to):
+    if notice.expires_at and utc_now() > datetime.fromisoformat(notice.expires_at):
+        raise ValidationError(f"Nobody could be told until {notice.expires_at}, and now it is too late.")
+    for channel in (*channels(settings, notice.to), *team_channels(settings), *admin_channels(settings)):
         if channel.key == channel_key:
             return await channel.deliver(notice)
     raise NetworkError(f"The channel {channel_key} is not configured any more; set it again to have this delivered.")

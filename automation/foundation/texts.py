@@ -42,6 +42,43 @@ _TEXTS = {
 }
 
 
+_INCIDENTS = {
+    "fr": {
+        False: (
+            "« {project} » : un traitement échoue",
+            "Bonjour,\n\nLe traitement « {workflow} » de « {project} » a échoué {count} fois de suite.\n"
+            "L'équipe de la plateforme est prévenue.",
+        ),
+        True: (
+            "« {project} » : tout est rentré dans l'ordre",
+            "Bonjour,\n\nLe traitement « {workflow} » de « {project} » fonctionne à nouveau.",
+        ),
+    },
+    "en": {
+        False: (
+            "“{project}”: a workflow fails",
+            "Hello,\n\nThe workflow “{workflow}” of “{project}” failed {count} times in a row.\n"
+            "The team of the platform has been told.",
+        ),
+        True: (
+            "“{project}”: all is well again",
+            "Hello,\n\nThe workflow “{workflow}” of “{project}” works again.",
+        ),
+    },
+}
+
+
+def incident(language: str, *, over: bool, project: str, workflow: str, count: int) -> tuple[str, str]:
+    """Subject and body of a message to a project's owner about a workflow that fails, or works again.
+
+    Args: as of `text`.
+    """
+    subject, body = _INCIDENTS[language][over]
+    name = one_line(project)
+    values = {"project": name, "workflow": one_line(workflow), "count": str(count)}
+    return subject.format(project=_cut(name)), body.format(**values) + _FOOTER[language]
+
+
 def text(language: str, event: str, *, project: str, version: str, environment: str, path: str) -> tuple[str, str]:
     """Subject and body of a message about a release.
 
@@ -57,6 +94,8 @@ def text(language: str, event: str, *, project: str, version: str, environment: 
         "environment": one_line(environment),
         "path": one_line(path),
     }
-    name = values["project"]
-    short = name if len(name) <= _SUBJECT_NAME else name[: _SUBJECT_NAME - 1] + "…"
-    return subject.format(project=short), body.format(**values) + _FOOTER[language]
+    return subject.format(project=_cut(values["project"])), body.format(**values) + _FOOTER[language]
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _SUBJECT_NAME else name[: _SUBJECT_NAME - 1] + "…"

@@ -1,6 +1,6 @@
 """Accepting events: inbox row, project, workflows and executions, in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from automation import tracing
 from automation.database import Database
 from automation.errors import NotFoundError
 from automation.intake.create import Started
@@ -18,6 +19,7 @@ from automation.intake.projects import ensure_projects
 from automation.intake.waits import resolve_by_events
 from automation.models import Event, Execution, Json, utc_now
 from automation.models.bulk import insert_rows
+from automation.requests import Origin
 from automation.settings import Settings
 
 
@@ -64,11 +66,12 @@ async def accept_in(
 ) -> list[Accepted]:
     """The same in a transaction of the caller's, who tells Prefect once it is committed."""
     first = {event.id: event for event in reversed(events)}  # the first of equal ids counts
-    fresh = await _store(session, list(first.values()), source)
-    new = [event for event in first.values() if event.id in fresh]
-    new.sort(key=lambda event: event.occurred_at)
-    await ensure_projects(session, new, settings)
-    accepted = await _trigger(session, new, settings)
+    with tracing.received(list(first.values()), source) as origins:
+        fresh = await _store(session, list(first.values()), source, origins)
+        new = [event for event in first.values() if event.id in fresh]
+        new.sort(key=lambda event: event.occurred_at)
+        await ensure_projects(session, new, settings)
+        accepted = await _trigger(session, new, settings, origins)
     known = await _known_executions(session, [one for one in first.values() if one.id not in fresh])
     return [
         accepted[event.id]
@@ -83,7 +86,9 @@ def _made(event_id: str, accepted: dict[str, Accepted], known: dict[str, list[St
     return accepted[event_id].executions if event_id in accepted else known.get(event_id, [])
 
 
-async def _store(session: AsyncSession, events: Sequence[HasHappened], source: str) -> set[str]:
+async def _store(
+    session: AsyncSession, events: Sequence[HasHappened], source: str, origins: Mapping[str, Origin]
+) -> set[str]:
     """Insert into the inbox; the ids that were not there yet. Sorted, so that two lists cannot deadlock."""
     now = utc_now()
     rows = [
@@ -95,6 +100,8 @@ async def _store(session: AsyncSession, events: Sequence[HasHappened], source: s
             "received_at": now,
             "source": source,
             "data": event.data,
+            "request_id": origins[event.id].request_id,
+            "traceparent": origins[event.id].traceparent,
         }
         for event in sorted(events, key=lambda event: event.id)
     ]
@@ -134,19 +141,22 @@ async def accept_for(
         found = await by_ids(session, [trigger_id])
         if not found:
             raise NotFoundError(f"Trigger {trigger_id} does not exist.")
-        if not await _store(session, [event], source):
-            known = await _known_executions(session, [event])
-            return Accepted(event, duplicate=True, executions=known.get(event.id, []))
-        matches = [Match(found[trigger_id], event)]
-        await decide(session, matches, settings)
+        with tracing.received([event], source) as origins:
+            if not await _store(session, [event], source, origins):
+                known = await _known_executions(session, [event])
+                return Accepted(event, duplicate=True, executions=known.get(event.id, []))
+            matches = [Match(found[trigger_id], event, origin=origins[event.id])]
+            await decide(session, matches, settings)
         return (await _answers(session, [event], matches))[event.id]
 
 
-async def _trigger(session: AsyncSession, events: Sequence[IncomingEvent], settings: Settings) -> dict[str, Accepted]:
+async def _trigger(
+    session: AsyncSession, events: Sequence[IncomingEvent], settings: Settings, origins: Mapping[str, Origin]
+) -> dict[str, Accepted]:
     """What becomes of these events, by their ids."""
     triggers = await concerned(session, events)
     await resolve_by_events(session, events)
-    matches = [Match(trigger, event) for event in events for trigger in triggers.by(event)]
+    matches = [Match(trigger, event, origin=origins[event.id]) for event in events for trigger in triggers.by(event)]
     await decide(session, matches, settings)
     return await _answers(session, events, matches)
 

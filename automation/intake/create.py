@@ -15,6 +15,7 @@ from automation.errors import ConflictError, NotFoundError
 from automation.intake.events import storable
 from automation.models import Execution, Json, Status, Workflow, utc_now
 from automation.models.bulk import insert_rows
+from automation.requests import Origin, origin
 from automation.settings import Settings
 
 WORK_CHANNEL = "automation_work"
@@ -46,6 +47,7 @@ class Wanted:
     """What the trigger says that executions must not overlap on; each of them runs, one after the other."""
     by_name: bool = False
     """Asked for by name rather than triggered by an event: due at once, and never merged into another."""
+    origin: Origin = field(default_factory=origin)
 
     @property
     def coalesces(self) -> bool:
@@ -258,13 +260,18 @@ def _row(one: Wanted, now: datetime, due_at: datetime) -> Json:
         "parent_id": one.parent_id,
         "parent_step": one.parent_step,
         "depth": one.depth,
+        "request_id": one.origin.request_id,
+        "traceparent": one.origin.traceparent,
     }
 
 
 _NEWER = """CASE WHEN excluded.version <> workflow_executions.version
     THEN excluded.version > workflow_executions.version
     ELSE excluded.occurred_at >= workflow_executions.occurred_at END"""
-_REPLACED = ("trigger_type", "event_type", "trigger_id", "event_id", "trigger_data", "version", "occurred_at")
+_REPLACED = (
+    "trigger_type", "event_type", "trigger_id", "event_id", "trigger_data", "version", "occurred_at", "request_id",
+    "traceparent",
+)  # fmt: skip
 # `newer` in SQL: of two payloads for one key (uq_workflow_executions_waiting) the newer one stays
 _COALESCE = (
     "ON CONFLICT (workflow_id, key) "

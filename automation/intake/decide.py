@@ -22,6 +22,7 @@ from automation.intake.create import Started, Wanted, create_executions, runs_in
 from automation.intake.events import HasHappened, root_of
 from automation.intake.matching import Candidate
 from automation.models import Json, utc_now
+from automation.requests import Origin, origin
 from automation.settings import Settings
 from automation.triggers.keys import fitted, key_of, subject
 from automation.triggers.types import YEAR
@@ -64,6 +65,7 @@ class Match:
     started: Started | None = None
     leaves: list[conditions.Leaf] | None = None
     """Where the leaves of the conditions are wanted, a list for them."""
+    origin: Origin = field(default_factory=origin)
     replaced: Sequence[UUID] = ()
     """Executions whose place it took; those that ran have yet to stop."""
 
@@ -338,6 +340,7 @@ def wanted_of(match: Match) -> Wanted:
         event_count=match.event_count,
         not_before=match.not_before,
         by_name=match.by_name,
+        origin=match.origin,
     )
 
 

@@ -4,6 +4,8 @@ Nothing that has not ended is ever deleted, whatever its age, and no statement h
 than one batch. Prefect's own events go by its vacuum, which `automation up` sets to the same age.
 """
 
+import logging
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -21,7 +23,9 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import TERMINAL_STATES
-from sqlalchemy import ColumnElement, CursorResult, delete, exists, func, inspect, select, tuple_
+from sqlalchemy import ColumnElement, CursorResult, delete, exists, func, inspect, select, text, tuple_
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from automation.database import Database
@@ -29,6 +33,8 @@ from automation.models import (
     FINAL,
     Activity,
     Alert,
+    AlertState,
+    AuditEntry,
     Base,
     DedupeKey,
     Delivery,
@@ -38,6 +44,8 @@ from automation.models import (
     FlowRun,
     IdempotencyKey,
     Owed,
+    Sighting,
+    Silence,
     Timer,
     TriggerState,
     utc_now,
@@ -45,19 +53,29 @@ from automation.models import (
 from automation.models.access import IDEMPOTENCY
 from automation.settings import WORK_POOL
 
+log = logging.getLogger(__name__)
+
 BATCH = 1000
 PREFECT_BATCH = 50  # what Prefect's bulk_delete takes at most
+
+LOCKED = "55P03"
+"""PostgreSQL's code for a lock that could not be had in time."""
+
+_PATIENCE = text("SET LOCAL lock_timeout = '1s'")
+"""What hangs on a row that goes may be held by somebody; then the batch is given up, and what it held is free."""
+
+_DELETED = text("SELECT relname, n_tup_del FROM pg_stat_xact_user_tables WHERE n_tup_del > 0")
 
 _LONGEST_WINDOW = timedelta(days=30)
 """The longest `per_seconds` of a throttle, which counts by what triggers remember."""
 
 
-async def delete_rows(database: Database, before: datetime) -> dict[str, int]:
-    """Delete what is older than `before`: ended executions (with steps and logs), flow runs, activities, alerts, and
-    deliveries and effects of the outbox that are not under way any more.
+async def delete_rows(database: Database, before: datetime) -> Counter[str]:
+    """Delete what is older than `before`: ended executions (with steps and logs), flow runs, activities, alerts that
+    are over, silences, and deliveries and effects of the outbox that are not under way any more.
 
     Returns:
-        Rows deleted, by table; steps and log lines go with their execution and are not counted.
+        Rows deleted, by table, with those that went along with others, as steps do with their execution.
     """
     # completed later than created: the first condition is what the index on created_at serves
     old_execution = (
@@ -71,57 +89,94 @@ async def delete_rows(database: Database, before: datetime) -> dict[str, int]:
         & ~exists().where(Execution.flow_run_id == FlowRun.id)
         & ~exists().where(ExecutionLog.flow_run_id == FlowRun.id, ExecutionLog.execution_id.is_not(None))
     )
-    return {
-        "executions": await delete_in_batches(database, Execution, old_execution, Execution.created_at),
-        "flow_runs": await delete_in_batches(database, FlowRun, old_flow_run, FlowRun.ended_at),
+    over = (Alert.created_at < before) & (Alert.state == AlertState.RESOLVED) & (Alert.resolved_at < before)
+    delivered = (Delivery.created_at < before) & (Delivery.status != "PENDING")
+    had = (Owed.created_at < before) & (Owed.status != "OWED")
+    return await _delete_each(
+        database,
+        (Execution, old_execution, Execution.created_at),
+        (FlowRun, old_flow_run, FlowRun.ended_at),
         # ids rise with time, and created_at alone has no index
-        "activities": await delete_in_batches(database, Activity, Activity.created_at < before, Activity.id),
-        "deliveries": await delete_in_batches(
-            database, Delivery, (Delivery.created_at < before) & (Delivery.status != "PENDING"), Delivery.created_at
-        ),
-        "outbox": await delete_in_batches(
-            database, Owed, (Owed.created_at < before) & (Owed.status != "OWED"), Owed.created_at
-        ),
-        "alerts": await delete_in_batches(database, Alert, Alert.created_at < before, Alert.created_at),
-    }
+        (Activity, Activity.created_at < before, Activity.id),
+        (Delivery, delivered, Delivery.created_at),
+        (Owed, had, Owed.created_at),
+        (Alert, over, Alert.created_at),
+        (Sighting, Sighting.at < before, Sighting.id),
+        (Silence, Silence.until < before, Silence.until),
+    )
 
 
-async def delete_events(database: Database, before: datetime) -> dict[str, int]:
+async def delete_events(database: Database, before: datetime) -> Counter[str]:
     """Delete events older than `before`, and what triggers remember of them: ended timers, dedupe keys, states; and
     what is no longer answered again under an `Idempotency-Key`.
 
     Returns:
-        Rows deleted, by table.
+        As `delete_rows`.
     """
     ended = (Timer.status != "WAITING") & (Timer.ended_at < before)
     answered = IdempotencyKey.created_at < utc_now() - IDEMPOTENCY
     forgotten = TriggerState.updated_at < min(before, utc_now() - _LONGEST_WINDOW)
-    return {
-        "events": await delete_in_batches(database, Event, Event.received_at < before, Event.received_at),
-        "timers": await delete_in_batches(database, Timer, ended, Timer.ended_at),
-        "dedupe_keys": await delete_in_batches(
-            database, DedupeKey, DedupeKey.created_at < before, DedupeKey.created_at
-        ),
-        "trigger_states": await delete_in_batches(database, TriggerState, forgotten, TriggerState.updated_at),
-        "idempotency_keys": await delete_in_batches(database, IdempotencyKey, answered, IdempotencyKey.created_at),
-    }
+    return await _delete_each(
+        database,
+        (Event, Event.received_at < before, Event.received_at),
+        (Timer, ended, Timer.ended_at),
+        (DedupeKey, DedupeKey.created_at < before, DedupeKey.created_at),
+        (TriggerState, forgotten, TriggerState.updated_at),
+        (IdempotencyKey, answered, IdempotencyKey.created_at),
+    )
+
+
+async def delete_audit(database: Database, before: datetime) -> Counter[str]:
+    """Delete what the audit has of before.
+
+    Returns:
+        As `delete_rows`.
+    """
+    return await _delete_each(database, (AuditEntry, AuditEntry.at < before, AuditEntry.at))
+
+
+_Chosen = tuple[type[Base], ColumnElement[bool], InstrumentedAttribute[Any]]
+
+
+async def _delete_each(database: Database, *chosen: _Chosen) -> Counter[str]:
+    deleted: Counter[str] = Counter()
+    for model, rows, order in chosen:
+        deleted += await delete_in_batches(database, model, rows, order)
+    return deleted
 
 
 async def delete_in_batches(
     database: Database, model: type[Base], chosen: ColumnElement[bool], order: InstrumentedAttribute[Any]
-) -> int:
-    """Delete the chosen rows, each batch in a transaction of its own; how many there were."""
+) -> Counter[str]:
+    """Delete the chosen rows, each batch in a transaction of its own that leaves alone what others hold.
+
+    Returns:
+        Rows deleted, by table: of the model's, and of those whose rows went along.
+    """
     key = inspect(model).primary_key
     # a CTE with a lock is computed once; as a plain sub-select the planner may repeat it and pass the limit
     batch = select(*key).where(chosen).order_by(order).limit(BATCH).with_for_update(of=model, skip_locked=True).cte()
     statement = delete(model).where(tuple_(*key).in_(select(*batch.c))).execution_options(synchronize_session=False)
-    total = 0
+    total: Counter[str] = Counter()
     while True:
-        async with database.transaction() as session:
-            deleted = cast(CursorResult[Any], await session.execute(statement)).rowcount
-        total += deleted
+        try:
+            async with database.transaction() as session:
+                await session.execute(_PATIENCE)
+                before = await _deleted_so_far(session)
+                deleted = cast(CursorResult[Any], await session.execute(statement)).rowcount
+                total += await _deleted_so_far(session) - before
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != LOCKED:
+                raise
+            log.warning("Some of %s is in use; the rest of what is too old stays until next time.", model.__tablename__)
+            return total
         if deleted < BATCH:
             return total
+
+
+async def _deleted_so_far(session: AsyncSession) -> Counter[str]:
+    """Rows by table that this connection has deleted; PostgreSQL forgets some of it only between transactions."""
+    return Counter(dict((await session.execute(_DELETED)).tuples().all()))
 
 
 async def delete_prefect_runs(before: datetime, work_pool: str = WORK_POOL) -> int:

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.database import Database
+from automation.logs.lines import level_name
 from automation.models import Execution, ExecutionLog, FlowRun, StepExecution, utc_now
 from automation.steps import one_line
 
@@ -29,8 +30,6 @@ _PAGE = 200
 _RUNS = 100
 OWN_SUFFIX = ".step"
 """Logger name of the lines that the engine has written into our table itself."""
-
-_LEVELS = ((50, "CRITICAL"), (40, "ERROR"), (30, "WARNING"), (20, "INFO"))
 
 _Run = tuple[UUID, UUID, datetime | None, datetime | None]
 
@@ -150,13 +149,8 @@ def _row(
         "step_id": step.step_id if step else None,
         "step_identifier": done[0].identifier if done else "",
         "timestamp": line.timestamp,
-        "level": _level(line.level),
+        "level": level_name(line.level),
         "message": one_line(line.message),
         "details": {},
         "prefect_log_id": line.id,
     }
-
-
-def _level(number: int) -> str:
-    """The level at or below a number; loggers may have numbers of their own between."""
-    return next((name for least, name in _LEVELS if number >= least), "DEBUG")

@@ -10,12 +10,14 @@ from prefect.client.schemas.objects import FlowRun as PrefectRun
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
+from prefect.utilities.urls import url_for
 from sqlalchemy import and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from automation.alerting.sightings import RUN_WITHOUT_HEARTBEAT, sighting
 from automation.catalog import definitions
 from automation.database import Database
-from automation.models import FlowRun, Json, utc_now
+from automation.models import Execution, FlowRun, Json, Sighting, utc_now
 from automation.prefect_events import EXECUTION, PROJECT, WORKFLOW, prefect_event, related, send
 from automation.settings import Settings
 from automation.steps import one_line
@@ -83,8 +85,21 @@ async def _end(database: Database, client: PrefectClient, settings: Settings, ro
     state = Cancelled() if run.state.is_cancelling() else lost
     await client.set_flow_run_state(prefect_id, state, force=True)
     log.warning("Flow run %s (%s) was lost and is now %s.", one_line(run.name), prefect_id, state.name)
+    async with database.transaction() as session:
+        carried = await session.scalar(select(Execution.id).where(Execution.flow_run_id == row_id).limit(1))
+        session.add(_lost_sighting(run, carried))
     await send(client, [_lost_event(run, state)])
     return True
+
+
+def _lost_sighting(run: PrefectRun, execution_id: UUID | None) -> Sighting:
+    address = url_for("flow-run", obj_id=run.id, url_type="ui") or run.id
+    return sighting(
+        RUN_WITHOUT_HEARTBEAT,
+        f"The process of flow run {run.name} gave no sign of life",
+        f"What it carried goes on by the retry policy. The run: {address}",
+        execution_id=execution_id,
+    )
 
 
 def _lost_event(run: PrefectRun, state: State[Any]) -> Json:

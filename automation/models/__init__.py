@@ -1,12 +1,14 @@
 """The tables of Automation, one module a noun, with the queries of that noun beside it."""
 
-from automation.models.access import ApiKey, AuditEntry, IdempotencyKey
+from automation.models.access import ApiKey, AuditEntry, IdempotencyKey, OpsSession
+from automation.models.alert import Alert, AlertState, Sighting, Silence
 from automation.models.base import Base, Json, utc_now
 from automation.models.event import Event
 from automation.models.execution import FINAL, OPEN, Execution, ExecutionLog, Status, StepExecution
 from automation.models.flow_run import FlowRun, MirrorCursor
+from automation.models.measured import Ending, ErrorCount, ErrorGroup, ResourceSample, Timing
 from automation.models.project import Project, ProjectDeletion
-from automation.models.records import Activity, Alert, Integration
+from automation.models.records import Activity, Integration
 from automation.models.recovery import (
     DeadLetter,
     Delivery,
@@ -24,12 +26,16 @@ __all__ = [
     "OPEN",
     "Activity",
     "Alert",
+    "AlertState",
     "ApiKey",
     "AuditEntry",
     "Base",
     "DeadLetter",
     "DedupeKey",
     "Delivery",
+    "Ending",
+    "ErrorCount",
+    "ErrorGroup",
     "Event",
     "Execution",
     "ExecutionAttempt",
@@ -39,13 +45,18 @@ __all__ = [
     "Integration",
     "Json",
     "MirrorCursor",
+    "OpsSession",
     "Owed",
     "Project",
     "ProjectDeletion",
+    "ResourceSample",
+    "Sighting",
+    "Silence",
     "Status",
     "StepAttempt",
     "StepExecution",
     "Timer",
+    "Timing",
     "Trigger",
     "TriggerState",
     "Wait",

@@ -74,3 +74,18 @@ class IdempotencyKey(Base):
     answer: Mapped[str]
     """JSON, byte for byte."""
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class OpsSession(Base):
+    """Somebody is signed in on the operations pages; `id` is the SHA-256 of what their cookie holds."""
+
+    __tablename__ = "ops_sessions"
+    __table_args__ = (Index("ix_ops_sessions_expires_at", "expires_at"),)
+
+    id: Mapped[bytes] = mapped_column(primary_key=True)
+    key_id: Mapped[UUID | None]
+    """The key that they signed in with; empty for the one in AUTOMATION_API_KEY."""
+    proof: Mapped[bytes]
+    """The key's hash under the cookie's token: another key in the same place is not theirs."""
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    expires_at: Mapped[datetime]

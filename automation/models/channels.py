@@ -1,6 +1,5 @@
-"""NOTIFY channels by which those who keep schedules and watch files learn that triggers have changed.
-
-The payload is the workflow's id. Several changes in one transaction are one message.
+"""NOTIFY channels. Of the first two the payload is the id of a workflow whose triggers have changed; several changes in
+one transaction are one message.
 """
 
 SCHEDULES_CHANNEL = "automation_schedules"
@@ -8,3 +7,6 @@ SCHEDULES_CHANNEL = "automation_schedules"
 
 TRIGGERS_CHANNEL = "automation_triggers"
 """Any other of its triggers may have changed."""
+
+OWED_CHANNEL = "automation_owed"
+"""Somebody is to be told of something now."""

@@ -32,3 +32,6 @@ class Event(Base):
     decisions: Mapped[list[Any]] = mapped_column(server_default="[]", default=list)
     """What each trigger that it concerned made of it: `{"trigger_id", "outcome", "reason"?, "execution_id"?,
     "timer_id"?, "due_at"?}`. Triggers that it cannot concern are not listed."""
+    request_id: Mapped[str] = mapped_column(String(128), server_default="", default="")
+    traceparent: Mapped[str] = mapped_column(String(55), server_default="", default="")
+    """The request that brought it, and the trace that it belongs to (W3C); empty without one."""

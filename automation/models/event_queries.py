@@ -13,6 +13,7 @@ from automation.models.event import Event
 from automation.models.paging import Order, Page, Position, read_page
 from automation.models.trigger import Timer, Trigger
 from automation.models.workflow import Workflow
+from automation.requests import Origin
 
 NEWEST_FIRST = Order(Event.received_at, Event.id, descending=True)
 
@@ -92,6 +93,12 @@ async def projects_of(session: AsyncSession, workflows: Collection[UUID]) -> dic
         return {}
     query = select(Workflow.id, Workflow.project_id).where(Workflow.id.in_(workflows))
     return dict((await session.execute(query)).tuples().all())
+
+
+async def origins_of(session: AsyncSession, ids: Collection[str]) -> dict[str, Origin]:
+    """What brought these events, as far as they are kept."""
+    query = select(Event.id, Event.request_id, Event.traceparent).where(Event.id.in_(ids))
+    return {id_: Origin(request_id, trace) for id_, request_id, trace in (await session.execute(query)).tuples()}
 
 
 async def timers_of(session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, Timer]:

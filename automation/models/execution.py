@@ -112,6 +112,12 @@ class Execution(WithId, Base):
             "id",
             postgresql_where=text("kind <> 'auto-save'"),
         ),
+        # what took long: a small part, since a process does few of them
+        Index(
+            "ix_workflow_executions_slow",
+            "completed_at",
+            postgresql_where=text("status = 'COMPLETED' AND completed_at - started_at >= interval '1 second'"),
+        ),
         Index("ix_workflow_executions_degraded", "created_at", "id", postgresql_where=text("degraded")),
     )
 
@@ -164,6 +170,9 @@ class Execution(WithId, Base):
     depth: Mapped[int] = mapped_column(server_default="0", default=0)
     only_step: Mapped[str] = mapped_column(String(100), server_default="", default="")
     """The identifier of the one step that it runs of its workflow; empty: all of them."""
+    request_id: Mapped[str] = mapped_column(String(128), server_default="", default="")
+    traceparent: Mapped[str] = mapped_column(String(55), server_default="", default="")
+    """The request that it goes back to, and the trace that it belongs to (W3C), as of its (last) event."""
 
 
 class StepExecution(Base):
@@ -206,6 +215,11 @@ class ExecutionLog(Base):
         UniqueConstraint("prefect_log_id"),
         Index("ix_workflow_execution_logs_execution_id_timestamp", "execution_id", "timestamp"),
         Index("ix_workflow_execution_logs_flow_run_id", "flow_run_id"),
+        # the newest lines of a project, and the few that are grave
+        Index("ix_workflow_execution_logs_project_id_id", "project_id", "id"),
+        Index(
+            "ix_workflow_execution_logs_grave", "id", postgresql_where=text("level IN ('WARNING', 'ERROR', 'CRITICAL')")
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)

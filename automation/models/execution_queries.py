@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, func, literal_column, or_, select, text
+from sqlalchemy import ColumnElement, bindparam, func, literal_column, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
@@ -14,9 +14,11 @@ from automation.errors import NotFoundError
 from automation.models.base import Json
 from automation.models.execution import FINAL, Execution, ExecutionLog, Status, StepExecution
 from automation.models.flow_run import FlowRun
+from automation.models.log_queries import Line, Wanted, lines_of, narrowed
 from automation.models.paging import Order, Page, Position, read_page
 from automation.models.recovery import Owed, WorkflowVersion
 from automation.models.workflow import Workflow, WorkflowStep
+from automation.requests import NOWHERE, Origin
 
 NEWEST_FIRST = Order(Execution.created_at, Execution.id, descending=True)
 OLDEST_LINE_FIRST = Order(ExecutionLog.timestamp, ExecutionLog.id, descending=False)
@@ -57,7 +59,7 @@ class ExecutionDetail:
     items: Sequence[Json]
 
 
-def _has_status(status: str) -> ColumnElement[bool]:
+def has_status(status: str) -> ColumnElement[bool]:
     """Written out in the statement, or PostgreSQL cannot see that a partial index is meant."""
     return Execution.status == bindparam("status", status, literal_execute=True)
 
@@ -89,7 +91,7 @@ async def list_executions(
     if workflow_id is not None:
         query = query.where(Execution.workflow_id == workflow_id)
     if status is not None:
-        query = query.where(_has_status(status))
+        query = query.where(has_status(status))
     if kind is not None:
         query = query.where(Execution.kind == kind)
         if kind != "auto-save":  # said once more, so that PostgreSQL sees that the partial index is meant
@@ -201,6 +203,19 @@ async def median_seconds(session: AsyncSession, workflow_id: UUID, identifiers: 
     return {name: float(seconds) for name, seconds in (await session.execute(_MEDIANS, asked)).tuples()}
 
 
+async def require_execution(session: AsyncSession, execution_id: UUID) -> None:
+    """Raise NotFoundError if there is no such execution."""
+    if await session.scalar(select(Execution.id).where(Execution.id == execution_id)) is None:
+        raise NotFoundError(f"Execution {execution_id} does not exist.")
+
+
+async def origin_of(session: AsyncSession, execution_id: UUID | None) -> Origin:
+    """What an execution goes back to, if it is still there."""
+    query = select(Execution.request_id, Execution.traceparent).where(Execution.id == execution_id)
+    found = (await session.execute(query)).one_or_none()
+    return Origin(*found) if found else NOWHERE
+
+
 async def list_items(
     session: AsyncSession, execution_id: UUID, step: str, *, status: str | None = None
 ) -> Sequence[StepExecution]:
@@ -209,8 +224,7 @@ async def list_items(
     Raises:
         NotFoundError: there is no such execution.
     """
-    if await session.scalar(select(Execution.id).where(Execution.id == execution_id)) is None:
-        raise NotFoundError(f"Execution {execution_id} does not exist.")
+    await require_execution(session, execution_id)
     mine = StepExecution.identifier.startswith(f"{step}[", autoescape=True)
     query = select(StepExecution).where(StepExecution.execution_id == execution_id, mine)
     if status is not None:
@@ -263,38 +277,20 @@ async def list_log_lines(
     execution_id: UUID,
     *,
     level: str | None = None,
+    min_level: str | None = None,
     step: str | None = None,
+    text: str | None = None,
     position: Position | None = None,
     size: int = 50,
-) -> Page[tuple[ExecutionLog, UUID, str]]:
-    """Lines of an execution's log with its workflow's id and the type of their step, oldest first.
-
-    A line whose step is not on record has its identifier in place of the type.
-
-    Args:
-        step: a step's type or identifier.
+) -> Page[Line]:
+    """Lines of an execution's log, oldest first; what narrows them as in `log_queries.Wanted`.
 
     Raises:
         NotFoundError: there is no such execution.
     """
-    workflow_id = await session.scalar(select(Execution.workflow_id).where(Execution.id == execution_id))
-    if workflow_id is None:
-        raise NotFoundError(f"Execution {execution_id} does not exist.")
-    step_type = func.coalesce(StepExecution.step_type, ExecutionLog.step_identifier)
-    query = (
-        select(ExecutionLog, Execution.workflow_id, step_type)
-        .join(Execution, Execution.id == ExecutionLog.execution_id)
-        .outerjoin(
-            StepExecution,
-            (StepExecution.execution_id == ExecutionLog.execution_id)
-            & (StepExecution.identifier == ExecutionLog.step_identifier),
-        )
-        .where(ExecutionLog.execution_id == execution_id)
-    )
-    if level is not None:
-        query = query.where(ExecutionLog.level == level)
-    if step is not None:
-        query = query.where(or_(ExecutionLog.step_identifier == step, StepExecution.step_type == step))
+    await require_execution(session, execution_id)
+    wanted = Wanted(level=level, min_level=min_level, step=step, text=text)
+    query = lines_of().where(ExecutionLog.execution_id == execution_id, *narrowed(wanted))
     return await read_page(session, query, OLDEST_LINE_FIRST, position, size)
 
 
@@ -318,7 +314,7 @@ class Unsuccessful:
         """Those that can be tried again by themselves: not of a workflow that was deleted, no slot of a schedule
         that was left out, and none that a step has started, which is started anew with that step."""
         found = [
-            _has_status(self.status),
+            has_status(self.status),
             Workflow.archived_at.is_(None),
             Execution.error_code != _SLOT_LEFT_OUT,
             Execution.parent_id.is_(None),
@@ -366,7 +362,7 @@ class Queued:
         """Those that are not being undone, which ends by itself."""
         given = {"project_id": self.project_id, "workflow_id": self.workflow_id, "kind": self.kind}
         narrowed = [getattr(Execution, name) == value for name, value in given.items() if value is not None]
-        return [_has_status(self.status), Execution.ending == "", *narrowed]
+        return [has_status(self.status), Execution.ending == "", *narrowed]
 
 
 async def lock_queued(session: AsyncSession, wanted: Queued, most: int) -> Sequence[Execution]:

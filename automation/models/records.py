@@ -1,4 +1,4 @@
-"""What steps leave behind for people (activities, alerts), and what they talk to (integrations)."""
+"""What steps leave behind for people (activities), and what they talk to (integrations)."""
 
 from datetime import datetime
 from uuid import UUID
@@ -28,45 +28,6 @@ class Activity(Base):
     changes: Mapped[Json] = mapped_column(default=dict)
     metrics: Mapped[Json] = mapped_column(default=dict)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
-
-
-class Alert(WithId, Base):
-    """Something that an operator should know, from when it was seen until it is over.
-
-    The administrators are told of a CRITICAL one; `notified_at` says when that was, be it in one message with others.
-    That somebody has acknowledged it says who looks after it; it does not end it.
-    """
-
-    __tablename__ = "alerts"
-    __table_args__ = (
-        Index("ix_alerts_created_at_id", "created_at", "id"),
-        Index("ix_alerts_project_id_created_at", "project_id", "created_at"),
-        Index(
-            "ix_alerts_open",
-            "created_at",
-            "id",
-            postgresql_where=text("resolved_at IS NULL AND acknowledged_at IS NULL"),
-        ),
-        Index("ix_alerts_rule_notified_at", "rule", "notified_at"),
-        Index(
-            "ix_alerts_untold",
-            "created_at",
-            postgresql_where=text("notified_at IS NULL AND severity = 'CRITICAL'"),
-        ),
-    )
-
-    project_id: Mapped[str | None] = mapped_column(String(128))
-    execution_id: Mapped[UUID | None]
-    rule: Mapped[str] = mapped_column(String(100))
-    severity: Mapped[str] = mapped_column(String(10))
-    message: Mapped[str]
-    details: Mapped[Json] = mapped_column(default=dict)
-    created_at: Mapped[datetime] = mapped_column(default=utc_now)
-    resolved_at: Mapped[datetime | None]
-    notified_at: Mapped[datetime | None]
-    acknowledged_at: Mapped[datetime | None]
-    acknowledged_by: Mapped[str] = mapped_column(String(200), server_default="", default="")
-    comment: Mapped[str] = mapped_column(server_default="", default="")
 
 
 class Integration(WithId, WithTimes, Base):

@@ -112,6 +112,8 @@ class DeadLetter(Base):
             "created_at",
             postgresql_where=text("redriven_at IS NULL"),
         ),
+        # how many of a workflow's executions have failed since one succeeded
+        Index("ix_dead_letters_workflow_id_created_at", "workflow_id", "created_at"),
     )
 
     execution_id: Mapped[UUID] = mapped_column(
@@ -157,11 +159,17 @@ class Owed(WithId, Base):
 
 
 class Delivery(WithId, Base):
-    """A signed webhook to Studio. Its id is the webhook's, so that one sent again is known as such."""
+    """A signed webhook to Studio, or, with an `alert_id`, to whoever is told of alerts. Its id is the webhook's, so
+    that one sent again is known as such."""
 
     __tablename__ = "deliveries"
     __table_args__ = (
-        Index("ix_deliveries_due_at", "due_at", postgresql_where=text("status = 'PENDING'")),
+        Index("ix_deliveries_due_at", "due_at", postgresql_where=text("status = 'PENDING' AND alert_id IS NULL")),
+        Index(
+            "ix_deliveries_alerts_due_at",
+            "due_at",
+            postgresql_where=text("status = 'PENDING' AND alert_id IS NOT NULL"),
+        ),
         Index("ix_deliveries_created_at_id", "created_at", "id"),
         Index("ix_deliveries_execution_id", "execution_id"),
         Index("ix_deliveries_project_id_created_at", "project_id", "created_at"),
@@ -169,8 +177,9 @@ class Delivery(WithId, Base):
     )
 
     key: Mapped[str] = mapped_column(String(200))
-    """What is told, once: `execution:<id>:<dispatch number>:<status>`, `project:<id>:ready`."""
+    """What is told, once: `execution:<id>:<dispatch number>:<status>`, `project:<id>:ready`, `alert:<id>:<…>`."""
     type: Mapped[str] = mapped_column(String(50))
+    alert_id: Mapped[UUID | None]
     execution_id: Mapped[UUID | None]
     project_id: Mapped[str | None] = mapped_column(String(128))
     status: Mapped[str] = mapped_column(String(10), default="PENDING")

@@ -1,9 +1,8 @@
-"""What is to reach somebody later: effects that are owed to a neighbour, and what administrators are to know.
+"""What is to reach somebody later: effects that are owed to a neighbour, and messages that people are owed.
 
-Both loops keep their state in the database, and each is run by one process at a time.
+Its loop keeps its state in the database, and is run by one process at a time.
 """
 
-from automation.outbox.alerts import Alerts
 from automation.outbox.loop import Outbox
 
-__all__ = ["Alerts", "Outbox"]
+__all__ = ["Outbox"]

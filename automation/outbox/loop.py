@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
+from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
 
@@ -11,6 +12,8 @@ from sqlalchemy import Select, select, update
 from automation.database import Database
 from automation.errors import ValidationError, as_step_error
 from automation.models import Owed, utc_now
+from automation.models.channels import OWED_CHANNEL
+from automation.models.execution_queries import origin_of
 from automation.outbox.deliver import deliver
 from automation.outbox.pace import Pace
 from automation.settings import Settings
@@ -20,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _LOCK = 0x4F57_4544  # "OWED"
 _PAUSE = 2.0
-"""Seconds between two looks; who is owed something waits already."""
+"""Seconds between two looks, unless somebody says that a message is to go out now."""
 _AT_ONCE = 8
 """Deliveries to one neighbour under way at once: it has just come back."""
 _PAGE = 80
@@ -40,6 +43,7 @@ class Outbox:
         self.database = database
         self.settings = settings
         self._pace: defaultdict[str, Pace] = defaultdict(Pace)
+        self._wake = asyncio.Event()
 
     async def run(self) -> None:
         """Deliver until cancelled, while this process holds the lock: so there is one try at a time."""
@@ -47,9 +51,12 @@ class Outbox:
         try:
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
                 await asyncio.sleep(_PAUSE)
+            await connection.add_listener(OWED_CHANNEL, lambda *_: self._wake.set())
             while not connection.is_closed():
+                self._wake.clear()
                 if not await self.round():
-                    await asyncio.sleep(_PAUSE)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._wake.wait(), _PAUSE)
         finally:
             connection.terminate()
 
@@ -76,6 +83,8 @@ class Outbox:
 
     async def _try(self, owed: Owed) -> bool:
         """Deliver one, and record what came of it; whether the neighbour answered."""
+        async with self.database.transaction() as session:
+            (await origin_of(session, owed.execution_id)).take_up()
         pace = self._pace[owed.neighbour]
         try:
             await deliver(self.settings, owed)

@@ -4,6 +4,7 @@ A process of its own that knows only the folder of the generated apps: `python -
 Everything that it answers lies inside the release that is live; whatever leads out of it is not found.
 """
 
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
+from automation.logs import process
 from automation.settings import get_settings
 
 _SECURITY = {
@@ -109,13 +111,16 @@ def _with_slash(name: str, request: Request) -> Response:
 def main() -> None:
     """Serve until Ctrl-C or SIGTERM, then exit 0."""
     settings = get_settings()
+    process.set_up("sites", settings, prints=True)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it tells of each start and stop
     app = create_app(settings.runtime_root)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
             host=settings.host,
             port=settings.sites_port,
-            log_level="warning",
+            log_config=None,
+            access_log=False,
             lifespan="off",
             server_header=False,
             timeout_graceful_shutdown=5,

@@ -2,7 +2,6 @@
 
 import asyncio
 import ctypes
-import logging
 import multiprocessing
 import os
 import signal
@@ -23,13 +22,14 @@ from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import run_flow
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.logging import get_logger
-from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, temporary_settings
 
-from automation import engine
+from automation import engine, tracing
 from automation.collector import spare_collector
 from automation.engine import vitals
+from automation.logs import process
+from automation.settings import get_settings
 from automation.worker import adapter
 
 log = get_logger("worker.warm")
@@ -106,17 +106,14 @@ def main(worker: Connection, shared: vitals.Vitals) -> None:
     _end_with_forkserver()
     threading.Thread(target=_end_with_worker, name="end with worker", daemon=True).start()
     spare_collector()
-    _keep_console_quiet()
+    process.set_up("child", get_settings(), prints=True)
+    tracing.set_up("child")
     vitals.share(shared)
-    with temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):  # the worker has checked it
-        asyncio.run(_serve(worker))
-
-
-def _keep_console_quiet() -> None:
-    """Leave the lines of every run and step to Prefect, which has them all: drawing them costs 3 ms each."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, PrefectConsoleHandler):
-            handler.setLevel(logging.WARNING)
+    try:
+        with temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):  # the worker has checked it
+            asyncio.run(_serve(worker))
+    finally:
+        tracing.shut_down()
 
 
 def _end_with_forkserver() -> None:

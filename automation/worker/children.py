@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -72,10 +73,12 @@ class Children:
 
     Attributes:
         size: how many.
+        outcomes: flow runs that left a child, by how: `done`, `handed back` or `lost`.
     """
 
     settings: Settings
     size: int
+    outcomes: Counter[str] = field(default_factory=Counter)
     _context: Any = field(default_factory=lambda: multiprocessing.get_context("forkserver"))
     _all: set[_Child] = field(default_factory=set)
     _idle: list[_Child] = field(default_factory=list)
@@ -133,6 +136,15 @@ class Children:
         if not done:
             log.warning("Flow run %s did not stop within %g s; its process is killed.", run_id, grace)
             self._kill(one, Lost(f"cancelled, and killed after {grace:g} s"))
+
+    def pids(self) -> list[int]:
+        """The process ids of those that live."""
+        return [pid for one in self._all if (pid := one.process.pid)]
+
+    def states(self) -> dict[str, int]:
+        """How many of them are `starting`, `idle` and `busy`."""
+        of = Counter("busy" if one.run_id else "idle" if one.ready else "starting" for one in tuple(self._all))
+        return {state: of[state] for state in ("starting", "idle", "busy")}
 
     def finish(self) -> None:
         """Have the runs that could go on for long end soon."""
@@ -218,6 +230,8 @@ class Children:
     def _settle(self, one: _Child, outcome: Done | Lost | Ready) -> None:
         if one.outcome and not one.outcome.done() and not isinstance(outcome, Ready):
             one.outcome.set_result(outcome)
+            lost = "handed back" if isinstance(outcome, Lost) and outcome.handed_back else "lost"
+            self.outcomes[lost if isinstance(outcome, Lost) else "done"] += 1
         one.run_id = None
 
     def _retire(self, one: _Child) -> None:

@@ -33,6 +33,7 @@ from prefect.utilities.engine import propose_state
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from automation.engine import process_database
+from automation.logs import process
 from automation.models import utc_now
 from automation.models.flow_run_queries import is_held, note_lost
 from automation.settings import get_settings
@@ -40,6 +41,7 @@ from automation.steps import one_line
 from automation.worker import adapter, events, ours
 from automation.worker.child import Done, Run
 from automation.worker.children import Children, Lost
+from automation.worker.metrics import measured
 from automation.worker.pace import next_pause
 
 log = get_logger("worker.warm")
@@ -94,12 +96,13 @@ class WarmWorker(ProcessWorker):
         self, run_once: bool = False, with_healthcheck: bool = False, printer: Callable[..., None] = print
     ) -> None:
         """Work until SIGTERM or Ctrl-C (again: without grace); SIGHUP replaces the children after their runs."""
+        process.set_up("worker", get_settings(), prints=True)
         self._run_once = run_once
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._children.recycle)
-        async with self._children:
+        async with self._children, measured(get_settings(), self._children):
             serving = asyncio.create_task(super().start(run_once, with_healthcheck, printer))
             told = asyncio.create_task(self._told.wait())
             await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)

@@ -22,7 +22,7 @@ from starlette.responses import Response
 from automation import control
 from automation.api.execution_answers import shown
 from automation.authoring.write import delete_workflow
-from automation.callback import due, tell
+from automation.callback import due, receivers, tell
 from automation.callback.loop import Callback
 from automation.database import Database
 from automation.errors import SettingError
@@ -83,7 +83,7 @@ def settings(studio: Studio) -> Settings:
 
 @pytest.fixture
 def callback(database: Database, settings: Settings) -> Callback:
-    return Callback(database, settings, shown)
+    return Callback(database, receivers.studio(settings, shown))
 
 
 @pytest.fixture
@@ -288,7 +288,7 @@ async def test_a_studio_that_is_down_costs_the_others_nothing(
     database: Database, studio: Studio, client: httpx.AsyncClient
 ) -> None:
     away = Settings(studio_callback_url="http://127.0.0.1:9/", studio_callback_secret=SecretStr(SECRET))
-    callback = Callback(database, away, shown)
+    callback = Callback(database, receivers.studio(away, shown))
     await ended(database, away)
     assert await callback.round(client) == 0
     one = await delivery(database)
@@ -352,7 +352,7 @@ async def test_a_kill_between_sending_and_noting_sends_it_again_under_the_same_i
         await killed
     studio.answers.set()
 
-    successor = Callback(database, settings, shown)
+    successor = Callback(database, receivers.studio(settings, shown))
     assert await successor.round(client) == 0, "for a minute it belongs to the one that is gone"
     await time_passes(database)
     assert await successor.round(client) == 1
@@ -366,7 +366,7 @@ async def test_several_services_send_each_delivery_once(
     database: Database, settings: Settings, studio: Studio, client: httpx.AsyncClient
 ) -> None:
     await ended(database, settings, 60)
-    both = [Callback(database, settings, shown) for _ in range(2)]
+    both = [Callback(database, receivers.studio(settings, shown)) for _ in range(2)]
 
     async def all_of(callback: Callback) -> None:
         while await callback.round(client):
@@ -402,7 +402,7 @@ async def test_an_execution_that_was_deleted_is_given_up(
     await callback.round(client)
 
     one = await delivery(database)
-    assert (one.status, one.last_error) == ("FAILED", "its execution was deleted")
+    assert (one.status, one.last_error) == ("FAILED", "what it tells of was deleted")
     assert studio.got == []
 
 
@@ -420,7 +420,7 @@ async def test_a_large_result_is_cut_rather_than_kept_back(
 
 async def test_it_starts_with_a_secret_only(database: Database) -> None:
     with pytest.raises(SettingError, match="AUTOMATION_STUDIO_CALLBACK_SECRET is not set"):
-        Callback(database, Settings(studio_callback_url="http://studio.example/"), shown)
+        receivers.studio(Settings(studio_callback_url="http://studio.example/"), shown)
 
 
 async def test_a_batch_of_ends_is_one_statement(database: Database, settings: Settings) -> None:

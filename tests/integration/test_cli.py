@@ -30,14 +30,18 @@ from automation.models import (
     ExecutionLog,
     FlowRun,
     Integration,
+    Silence,
     Status,
     StepExecution,
     Wait,
     WorkflowStep,
     utc_now,
 )
+from automation.monitoring.fold import fold_all
+from automation.monitoring.resources import Sampler
 from automation.settings import Settings
 from tests.integration.api.serving import KEY, Api, page_event, serve
+from tests.integration.monitoring.ending import ended
 from tests.integration.rows import write
 
 Ran = subprocess.CompletedProcess[str]
@@ -94,6 +98,7 @@ LISTS = {
     ("dead-letters",): "dead-letters/",
     ("deliveries",): "deliveries/",
     ("alerts",): "alerts/",
+    ("silences",): "silences/",
     ("integrations",): "integrations/",
     ("projects",): "projects/",
     ("keys",): "api-keys/",
@@ -127,12 +132,14 @@ async def fill(api: Api) -> UUID:
     deliveries = [
         Delivery(id=uuid4(), key=str(id_), type="execution.failed", project_id="p1", execution_id=id_) for id_ in failed
     ]
-    alerts = [Alert(id=uuid4(), rule="rollback", severity="CRITICAL", message="\x1b[2J", project_id="p1") for _ in "12"]
+    alerts = [Alert(id=uuid4(), rule=one, severity="CRITICAL", message="\x1b[2J", project_id="p1") for one in "12"]
+    until = utc_now() + timedelta(hours=1)
+    silences = [Silence(rule="\x1b[2J", project_id="p1", until=until, created_by="api") for _ in "12"]
     integrations = [
         Integration(id=uuid4(), name=name, type="http", project_id="p1", config={"base_url": "https://example.org"})
         for name in ("crm", "erp")
     ]
-    await write(api.database, *steps, *letters, *deliveries, *alerts, *integrations)
+    await write(api.database, *steps, *letters, *deliveries, *alerts, *silences, *integrations)
     for name in ("one", "two"):
         await api.post("events/", page_event("p1", name))
         await api.post("api-keys/", {"name": name, "scopes": ["read"]})
@@ -390,6 +397,31 @@ async def test_logs_are_all_there_oldest_first(api: Api, run: Run) -> None:
     assert first == (await api.get(f"executions/{id_}/logs/", page_size=3)).json()
 
 
+async def test_logs_of_all_executions_are_shown_and_followed(api: Api, run: Run) -> None:
+    mine, theirs = [await api.execution(await api.workflow(project), "COMPLETED") for project in ("p1", "p2")]
+    begin = utc_now()
+    lines = [
+        (mine, "p1", "INFO", "saved"), (mine, "p1", "ERROR", "disk \x1b[2J full"), (theirs, "p2", "CRITICAL", "theirs"),
+    ]  # fmt: skip
+    for n, (id_, project, level, message) in enumerate(lines):
+        at = begin + timedelta(seconds=n)
+        await write(
+            api.database,
+            ExecutionLog(execution_id=id_, project_id=project, level=level, message=message, timestamp=at),
+        )
+
+    shown = await run("logs")
+    narrowed = await run("logs", "--project", "p1", "--level", "WARNING", "--text", "FULL", "--json")
+    followed = await run("logs", "--follow", "--execution", mine, "--level", "ERROR")
+
+    assert [line.split()[2] for line in shown.stdout.splitlines()] == ["INFO", "ERROR", "CRITICAL"]
+    assert f"disk \\x1b[2J full  [p1  {mine}]" in shown.stdout
+    [line] = [json.loads(one) for one in narrowed.stdout.splitlines()]
+    assert (line["level"], line["execution_id"]) == ("ERROR", str(mine))
+    assert (followed.returncode, len(followed.stdout.splitlines())) == (0, 1)
+    assert "disk" in followed.stdout
+
+
 async def test_active_says_what_runs_where(api: Api, run: Run) -> None:
     workflow = await api.workflow()
     flow_run = FlowRun(id=uuid4(), prefect_id=uuid4(), kind="custom", state="RUNNING", process="worker-1:4711")
@@ -434,6 +466,28 @@ async def test_a_purge_cancels_what_waits_and_nothing_else(api: Api, run: Run) -
     assert again.stderr == "Nothing waits.\n"
     audit = (await api.get("audit/", action="cancel")).json()["results"]
     assert {one["object_id"] for one in audit} == set(answer["executions"])
+
+
+async def test_insights_are_tables_for_people_and_json_for_scripts(api: Api, run: Run) -> None:
+    workflow_id = await api.workflow("p1", kind="auto-save")
+    for _ in range(3):
+        await ended(api.database, workflow_id, seconds=2, steps={"SAVE_TO_RUNTIME": (Status.COMPLETED, 40.0)})
+    message = "no \x1b[31m answer"
+    await ended(api.database, workflow_id, Status.FAILED, error_code="NETWORK_ERROR", error_message=message)
+    await fold_all(api.database)
+    await Sampler(api.database, "service", api.services.settings.home).look()
+
+    shown = (await run("insights", "workflows", "--window", "1h")).stdout.splitlines()
+    assert shown[1].split()[:6] == ["auto-save", "4", "3", "1", "0", "75"]
+    assert "SAVE_TO_RUNTIME" in (await run("insights", "steps", "--project", "p1")).stdout
+    errors = (await run("insights", "errors")).stdout
+    assert "NETWORK_ERROR" in errors
+    assert "\x1b" not in errors
+    assert " MB" in (await run("insights", "resources")).stdout
+    [save] = json.loads((await run("insights", "workflows", "--json")).stdout)["results"]
+    assert (save["completed"], save["failed"]) == (3, 1)
+    assert (await run("insights", "workflows", "--kind", "publish")).stderr.strip() == "Nothing was measured then."
+    assert "91 days" not in failed_in_one_line(await run("insights", "errors", "--window", "91d"), 4)
 
 
 async def test_a_redrive_takes_one_or_all(api: Api, run: Run) -> None:

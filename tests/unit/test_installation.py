@@ -28,12 +28,16 @@ def _mode(path: Path) -> int:
 def test_the_first_start_makes_keys_that_only_the_owner_reads(tmp_path: Path) -> None:
     installation = prepare(Settings())
     home = tmp_path / "home"
-    made = {"api.key", "studio-webhook.secret", "studio-callback.secret"}
+    made = {"api.key", "studio-webhook.secret", "studio-callback.secret", "alert-webhook.secret"}
     assert {_mode(home / name) for name in made} == {0o600}
     assert _mode(home) == 0o700
     assert (home / "api.key").read_text().strip() == installation.api_key
     assert len(base64.urlsafe_b64decode(installation.api_key + "=")) == 32
-    for whole in (installation.studio_webhook_secret, installation.studio_callback_secret):
+    for whole in (
+        installation.studio_webhook_secret,
+        installation.studio_callback_secret,
+        installation.alert_webhook_secret,
+    ):
         prefix, _, secret = whole.partition("_")
         assert prefix == "whsec"
         assert len(base64.b64decode(secret, validate=True)) == 32
@@ -52,12 +56,14 @@ def test_two_installations_share_no_key(tmp_path: Path, monkeypatch: pytest.Monk
     assert first.api_key != second.api_key
     assert first.studio_webhook_secret != second.studio_webhook_secret
     assert first.studio_callback_secret != second.studio_callback_secret
+    assert first.alert_webhook_secret != second.alert_webhook_secret
 
 
 def test_keys_from_the_environment_win_and_are_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOMATION_API_KEY", "given")
     monkeypatch.setenv("AUTOMATION_STUDIO_WEBHOOK_SECRET", "whsec_Z2l2ZW4=")
     monkeypatch.setenv("AUTOMATION_STUDIO_CALLBACK_SECRET", "whsec_Z2l2ZW5vdXQ=")
+    monkeypatch.setenv("AUTOMATION_ALERT_WEBHOOK_SECRET", "whsec_Z2l2ZW5vdXQ=")
     installation = prepare(Settings())
     assert installation.api_key == "given"
     assert installation.studio_webhook_secret == "whsec_Z2l2ZW4="
@@ -69,8 +75,10 @@ def test_no_secret_appears_when_an_installation_is_printed(monkeypatch: pytest.M
     monkeypatch.setenv("AUTOMATION_PREFECT_DATABASE_URL", "postgresql://me:hidden@db/prefect")
     monkeypatch.setenv("AUTOMATION_API_KEY", "hidden")
     installation = prepare(Settings())
-    secret = ("database_url", "prefect_database_url", "api_key", "studio_webhook_secret", "studio_callback_secret")
-    for field in secret:
+    for field in (
+        "database_url", "prefect_database_url", "api_key", "studio_webhook_secret", "studio_callback_secret",
+        "alert_webhook_secret",
+    ):  # fmt: skip
         assert f"{field}=" not in repr(installation).replace(repr(installation.settings), "")
 
 

@@ -1,6 +1,5 @@
 """What of an object, or of a text, is not for everybody who may read it."""
 
-import logging
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 
 from automation.conditions import holds
 from automation.errors import NetworkError, RefusedError
-from automation.redaction import REDACTED, Redacts, redact, redact_error, redact_text, restored
+from automation.redaction import REDACTED, redact, redact_error, redact_text, restored
 
 HIDDEN = "hunter2"
 NAMES = [
@@ -134,10 +133,3 @@ def test_why_a_condition_does_not_hold_is_said_without_a_secret(field: str, foun
     assert HIDDEN not in verdict.reason
     secret = {"field": "data.user.password", "operator": "==", "value": HIDDEN}
     assert HIDDEN not in holds(secret, {}).reason
-
-
-def test_a_log_line_tells_no_secret_wherever_it_came_in() -> None:
-    record = logging.LogRecord("x", logging.INFO, "", 0, "asked with %s", (f"password={HIDDEN}",), None)
-
-    assert Redacts().filter(record)
-    assert record.getMessage() == f"asked with password={REDACTED}"

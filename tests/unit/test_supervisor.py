@@ -83,7 +83,7 @@ async def test_the_wait_doubles_while_a_part_keeps_dying_and_its_log_is_shown(
     waits = [line.rpartition(" in ")[2] for line in said if "starting it again" in line]
     assert waits[:4] == ["0.05 s.", "0.1 s.", "0.2 s.", "0.4 s."]
     (shown,) = [line for line in said if "The end of" in line]
-    assert "no ?[31m database" in shown
+    assert "no \\x1b[31m database" in shown
 
 
 async def test_a_part_that_recovered_starts_quickly_the_next_time(
@@ -203,6 +203,19 @@ async def test_what_a_part_says_is_appended_to_its_log_which_is_rotated_when_lar
         await supervisor.run("migrations", say, os.environ)
     assert len((tmp_path / "migrations.log").read_text().split()) == 2
     assert len((tmp_path / "migrations.log.1").read_text().split()) == 4
+
+
+async def test_the_log_of_a_part_that_runs_is_cut_when_it_is_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOG_LIMIT", 100)
+    monkeypatch.setattr(module, "LOG_LOOK", 0.05)
+    talks = "import time\nwhile True: print('x' * 20, flush=True); time.sleep(0.01)"
+    async with Supervisor(tmp_path, print) as supervisor:
+        await supervisor.start(_part(tmp_path, "service", talks))
+        await _until((tmp_path / "service.log.1").exists)
+        await _until(lambda: "x" * 20 in (tmp_path / "service.log").read_text())
+        assert "\0" not in (tmp_path / "service.log").read_text()
 
 
 async def test_a_command_that_fails_says_so_with_the_end_of_its_log(tmp_path: Path) -> None:

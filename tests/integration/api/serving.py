@@ -14,6 +14,7 @@ import uvicorn
 from httpx import AsyncClient, Response
 from standardwebhooks import Webhook
 
+from automation import ops
 from automation.api import Services, create_app
 from automation.api.server import Server
 from automation.database import Database
@@ -91,9 +92,12 @@ class Api:
 
 
 @asynccontextmanager
-async def serve(services: Services) -> AsyncIterator[Api]:
-    """An API on a free port of this machine."""
-    config = uvicorn.Config(create_app(services), port=0, log_config=None, lifespan="off", ws="none")
+async def serve(services: Services, *, with_pages: bool = False) -> AsyncIterator[Api]:
+    """An API on a free port of this machine, and the operations pages beside it if they are wanted."""
+    app = create_app(services)
+    if with_pages:
+        ops.mount(app)
+    config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none")
     server = Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:

@@ -15,7 +15,8 @@ from tests.integration.rows import every, write
 
 
 async def alert(api: Api, **values: Any) -> UUID:
-    made = Alert(**{"id": uuid4(), "rule": "r", "severity": "CRITICAL", "message": "m", "project_id": "p1"} | values)
+    defaults = {"id": uuid4(), "rule": "r", "fingerprint": uuid4().hex, "severity": "CRITICAL", "message": "m"}
+    made = Alert(**defaults | {"project_id": "p1"} | values)
     await write(api.database, made)
     return made.id
 
@@ -71,6 +72,79 @@ async def test_an_answer_that_cannot_be_kept_is_refused(api: Api, body: Any) -> 
     id_ = await alert(api)
 
     assert (await api.post(f"alerts/{id_}/acknowledge/", body)).status_code == 422
+
+
+async def test_an_alert_says_what_was_seen_what_to_do_and_where_to_read_on(api: Api) -> None:
+    execution = await api.execution(await api.workflow())
+    saw = {"threshold": "3 failures in a row", "value": 3, "limit": 3, "unit": "executions"}
+    id_ = await alert(api, rule="repeated-failures", message="password=x", execution_id=execution, details=saw)
+
+    shown = (await api.get(f"alerts/{id_}/")).json()
+
+    assert (shown["state"], shown["threshold"], shown["count"]) == ("FIRING", "3 failures in a row", 1)
+    assert shown["message"] == "password=[redacted]"
+    assert shown["todo"].startswith("Read the error of the last execution")
+    assert shown["links"]["execution"].endswith(f"/ops/executions/{execution}/")
+    assert shown["links"]["runbook"] == "docs/runbook.md#repeated-failures"
+    assert (await api.get(f"alerts/{uuid4()}/")).status_code == 404
+
+
+async def test_alerts_are_found_by_their_state(api: Api) -> None:
+    for state in ("PENDING", "FIRING", "RESOLVED"):
+        await alert(api, state=state, message=state)
+    assert await listed(api, state="RESOLVED") == ["RESOLVED"]
+    assert (await api.get("alerts/", state="OPEN")).status_code == 422
+
+
+async def test_an_alert_is_silenced_for_a_while_and_told_again(api: Api) -> None:
+    id_ = await alert(api, rule="disk-full", fingerprint="host-1")
+
+    answer = await api.post(f"alerts/{id_}/silence/", {"seconds": 3600, "comment": "new disk", "by": "Ada"})
+    assert answer.status_code == 201, answer.text
+    silence = answer.json()
+    assert (silence["rule"], silence["fingerprint"], silence["created_by"]) == ("disk-full", "host-1", "api: Ada")
+
+    listed_ = (await api.get("silences/")).json()["results"]
+    assert [one["id"] for one in listed_] == [silence["id"]]
+    assert (await api.client.delete(f"silences/{silence['id']}/")).status_code == 204
+    assert (await api.client.delete(f"silences/{silence['id']}/")).status_code == 404
+    assert (await api.get("silences/")).json()["results"] == []
+    rows = [(one.action, one.object_type) for one in await every(api.database, AuditEntry)]
+    assert sorted(rows) == [("create", "silence"), ("delete", "silence")]
+
+
+async def test_a_rule_or_a_project_is_silenced(api: Api) -> None:
+    until = (utc_now() + timedelta(hours=2)).isoformat()
+    for body in ({"rule": "no-worker", "until": until}, {"project_id": "p1", "seconds": 60}, {"seconds": 60}):
+        answer = await api.post("silences/", body)
+        assert answer.status_code == 201, answer.text
+        assert {name: answer.json()[name] for name in body if name in ("rule", "project_id")}.items() <= body.items()
+    assert len((await api.get("silences/", project_id="p1")).json()["results"]) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"seconds": 60, "until": "2030-01-01T00:00:00Z"},
+        {"seconds": 0},
+        {"seconds": 1e9},
+        {"until": "2020-01-01T00:00:00Z"},
+        {"until": "2999-01-01T00:00:00Z"},
+        {"until": "tomorrow"},
+        {"seconds": 60, "rule": "a\nb"},
+        {"seconds": 60, "who": "x"},
+    ],
+)
+async def test_a_silence_without_a_bearable_end_is_refused(api: Api, body: Any) -> None:
+    assert (await api.post("silences/", body)).status_code == 422
+    assert (await api.get("silences/")).json()["results"] == []
+
+
+async def test_the_rules_in_force_are_listed_with_their_thresholds(api: Api) -> None:
+    rules = {one["name"]: one for one in (await api.get("alert-rules/")).json()["results"]}
+    assert rules["repeated-failures"]["failures"] == 3
+    assert (rules["cpu-saturated"]["above"], rules["cpu-saturated"]["for_seconds"]) == (0.8, 300)
 
 
 # --- types -----------------------------------------------------------------------------------------------------

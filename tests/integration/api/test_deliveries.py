@@ -44,6 +44,7 @@ async def test_a_delivery_says_what_was_tried_and_what_came_of_it(api: Api) -> N
     assert one == {
         "id": str(id_),
         "type": "execution.completed",
+        "alert_id": None,
         "execution_id": str(execution_id),
         "project_id": "p1",
         "status": "PENDING",

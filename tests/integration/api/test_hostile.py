@@ -75,7 +75,7 @@ async def objects(api: Api) -> dict[str, str]:
         "workflows": made["id"], "steps": made["steps"][0]["id"], "triggers": made["triggers"][0]["id"],
         "webhooks": made["triggers"][0]["id"], "executions": str(execution), "dead-letters": str(execution),
         "alerts": alert, "deliveries": delivery, "integrations": integration, "projects": "p1", "events": "e1",
-        "api-keys": str(uuid4()),
+        "silences": str(uuid4()), "api-keys": str(uuid4()),
     }  # fmt: skip
 
 

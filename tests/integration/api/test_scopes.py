@@ -26,7 +26,9 @@ from automation.models import (
     Delivery,
     Event,
     Execution,
+    ExecutionLog,
     Integration,
+    Silence,
     Status,
     Trigger,
     Wait,
@@ -95,7 +97,10 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/executions/{id}/"): Row("read", "execution"),
     ("GET", "/executions/{id}/items/"): Row("read", "execution", query={"step": "each"}),
     ("GET", "/executions/{id}/logs/"): Row("read", "execution"),
+    ("GET", "/executions/{id}/logs/stream/"): Row("read", "execution"),
     ("GET", "/executions/{id}/stream/"): Row("read", "execution"),
+    ("GET", "/logs/"): Row("read", "list"),
+    ("GET", "/logs/stream/"): Row("read"),
     ("POST", "/executions/{id}/retry/"): Row("execute", "execution", {}),
     ("POST", "/executions/{id}/cancel/"): Row("execute", "execution"),
     ("POST", "/executions/{id}/approve/"): Row("execute", "execution", {"approve": True}),
@@ -107,7 +112,13 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/deliveries/"): Row("read", "list"),
     ("POST", "/deliveries/{id}/redeliver/"): Row("execute", "delivery"),
     ("GET", "/alerts/"): Row("read", "list"),
+    ("GET", "/alerts/{id}/"): Row("read", "alert"),
     ("POST", "/alerts/{id}/acknowledge/"): Row("execute", "alert", {}),
+    ("POST", "/alerts/{id}/silence/"): Row("execute", "alert", {"seconds": 60}),
+    ("GET", "/alert-rules/"): Row("read"),
+    ("GET", "/silences/"): Row("read", "list"),
+    ("POST", "/silences/"): Row("execute", "new", {"seconds": 60, "project_id": "{project}"}),
+    ("DELETE", "/silences/{id}/"): Row("execute", "silence"),
     ("GET", "/integrations/"): Row("read", "list"),
     ("POST", "/integrations/"): Row(
         "manage",
@@ -133,6 +144,11 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/api-keys/"): Row("admin", "new", {"name": "mine", "scopes": ["read"], "project_id": "{project}"}),
     ("DELETE", "/api-keys/{id}/"): Row("admin", "api-key"),
     ("GET", "/audit/"): Row("admin", "list"),
+    ("GET", "/metrics/"): Row("read"),
+    ("GET", "/insights/workflows/"): Row("read"),
+    ("GET", "/insights/steps/"): Row("read"),
+    ("GET", "/insights/errors/"): Row("read"),
+    ("GET", "/insights/resources/"): Row("read"),
     ("GET", "/health/live/"): Row(None),
     ("GET", "/health/ready/"): Row(None),
     ("GET", "/openapi.json"): Row(None),
@@ -181,6 +197,11 @@ async def call(api: Api, key: str | None, method: str, path: str, row: Row, **na
     headers = {"Authorization": "" if key is None else f"Bearer {key}", **row.headers}
     content = None if row.body is None else body
     place = filled.removeprefix("/")
+    if path == "/logs/stream/":  # it stays open
+        async with api.client.stream(method, place, headers=headers) as answer:
+            if answer.is_error:
+                await answer.aread()
+            return answer
     return await api.client.request(method, place, content=content, headers=headers, params=row.query)
 
 
@@ -288,7 +309,7 @@ async def foreign(api: Api) -> dict[str, object]:
     execution = await api.execution(workflow, Status.WAITING)
     letter = await api.execution(workflow, Status.FAILED)
     child = await api.execution(workflow, Status.RUNNING, parent_id=execution, parent_step="wait")
-    ids: dict[str, Any] = {name: uuid4() for name in ("trigger", "delivery", "alert", "integration", "step")}
+    ids: dict[str, Any] = {name: uuid4() for name in ("trigger", "delivery", "alert", "silence", "integration", "step")}
     async with api.database.transaction() as session:
         session.add_all([
             Trigger(
@@ -315,7 +336,11 @@ async def foreign(api: Api) -> dict[str, object]:
                 id=ids["delivery"], key="k", type="execution.failed", execution_id=letter, project_id=FOREIGN,
                 status="FAILED",
             ),
+            ExecutionLog(execution_id=execution, project_id=FOREIGN, level="INFO", message="x"),
             Alert(id=ids["alert"], project_id=FOREIGN, rule="x", severity="WARNING", message="x"),
+            Silence(
+                id=ids["silence"], project_id=FOREIGN, until=utc_now() + timedelta(hours=1), created_by="api"
+            ),
             Integration(
                 id=ids["integration"], name="crm", type="http", project_id=FOREIGN,
                 config={"base_url": "https://crm.example"},
@@ -385,7 +410,7 @@ async def test_its_own_people_find_it(api: Api, foreign: dict[str, object], meth
     _, given = await key(api, "admin", project_id=FOREIGN)
 
     if path.endswith("/stream/"):
-        return  # it stays open; tests/integration/api/test_stream.py
+        return  # it stays open; tests/integration/api/test_stream.py, test_log_stream.py
     assert (await call(api, given, method, path, row, **foreign)).status_code != 404
 
 
@@ -469,7 +494,7 @@ async def test_nothing_is_put_into_another_project_and_nobody_learns_whether_it_
     assert shape(theirs, foreign[named]) == shape(nobodys, unknown[named])
 
 
-@pytest.mark.parametrize("path", ["/workflows/", "/integrations/", "/api-keys/"])
+@pytest.mark.parametrize("path", ["/workflows/", "/integrations/", "/api-keys/", "/silences/"])
 async def test_nothing_is_put_into_the_whole_platform_by_who_sees_one_project(api: Api, path: str) -> None:
     _, given = await key(api, "admin", project_id=OWN)
     row = TABLE["POST", path]

@@ -23,6 +23,8 @@ from automation.errors import DatabaseError, ValidationError
 from automation.models import (
     Activity,
     Alert,
+    AlertState,
+    AuditEntry,
     Base,
     DedupeKey,
     Delivery,
@@ -31,6 +33,7 @@ from automation.models import (
     ExecutionLog,
     FlowRun,
     Owed,
+    Silence,
     Status,
     StepExecution,
     Timer,
@@ -117,7 +120,7 @@ async def count(database: Database, model: type[Base]) -> int:
 async def test_what_has_not_ended_is_never_deleted(database: Database, store: Any, status: Status) -> None:
     old = execution(400, status)
     await store(old)
-    assert (await maintenance.delete_rows(database, utc_now()))["executions"] == 0
+    assert (await maintenance.delete_rows(database, utc_now()))["workflow_executions"] == 0
     assert await kept(database) == {old.id}
 
 
@@ -129,8 +132,9 @@ async def test_an_old_execution_goes_with_its_steps_and_logs(database: Database,
         StepExecution(execution_id=old.id, identifier="s", step_type="S", order=1, status="COMPLETED"),
         ExecutionLog(execution_id=old.id, level="INFO", message="m"),
     )
-    await maintenance.delete_rows(database, utc_now() - timedelta(days=30))
+    deleted = await maintenance.delete_rows(database, utc_now() - timedelta(days=30))
     assert [await count(database, one) for one in (Execution, StepExecution, ExecutionLog)] == [0, 0, 0]
+    assert deleted == {"workflow_executions": 1, "step_executions": 1, "workflow_execution_logs": 1}
 
 
 async def test_the_age_of_an_execution_counts_from_its_end(database: Database, store: Any) -> None:
@@ -144,12 +148,12 @@ async def test_older_than_days_decides_what_goes(step: StepContext, store: Any, 
     young, old = execution(20), execution(45)
     await store(young, old)
     result = await clean_old_executions.function(step, CleanOldExecutionsConfig(older_than_days=60))
-    assert result["executions"] == 0
+    assert result["rows"] == {}
     result = await clean_old_executions.function(step, CleanOldExecutionsConfig())
-    assert result["executions"] == 1
+    assert result["rows"] == {"workflow_executions": 1}
     assert await kept(step.database) == {young.id}
     result = await clean_old_executions.function(step, CleanOldExecutionsConfig(older_than_days=10))
-    assert result["executions"] == 1
+    assert result["total_rows"] == 1
 
 
 @pytest.mark.parametrize("days", [0, -1, 10**9, "soon"])
@@ -165,7 +169,9 @@ async def test_old_events_activities_and_flow_runs_go_and_young_ones_stay(databa
             Event(**event(str(days), days)),
             Activity(idempotency_key=str(days), project_id="p", type="t", created_at=then),
             FlowRun(kind="auto-save", created_at=then, ended_at=then),
-            Alert(rule="r", severity="CRITICAL", message="m", created_at=then),
+            Alert(
+                rule="r", severity="CRITICAL", message="m", created_at=then, resolved_at=then, state=AlertState.RESOLVED
+            ),
             *(
                 Owed(
                     idempotency_key=f"{status}:{days}",
@@ -184,8 +190,8 @@ async def test_old_events_activities_and_flow_runs_go_and_young_ones_stay(databa
         )
     await store(FlowRun(kind="auto-save", created_at=utc_now() - timedelta(days=40)))  # has not ended
     result = await maintenance.delete_rows(database, utc_now() - timedelta(days=30))
-    result |= await maintenance.delete_events(database, utc_now() - timedelta(days=30))
-    assert {name: number for name, number in result.items() if number} == {
+    result += await maintenance.delete_events(database, utc_now() - timedelta(days=30))
+    assert result == {
         "flow_runs": 1, "events": 1, "activities": 1, "deliveries": 1, "outbox": 1, "alerts": 1,
     }  # fmt: skip
     assert [await count(database, one) for one in (Event, Activity, FlowRun, Alert)] == [1, 1, 2, 1]
@@ -202,7 +208,7 @@ async def test_a_flow_run_stays_while_something_that_stays_refers_to_it(database
         ExecutionLog(flow_run_id=alone.id, level="INFO", message="of nobody"),
     )  # fmt: skip
     result = await maintenance.delete_rows(database, utc_now() - timedelta(days=30))
-    assert result["flow_runs"] == 1
+    assert result == {"flow_runs": 1, "workflow_execution_logs": 1}
     assert await count(database, ExecutionLog) == 1
 
 
@@ -230,13 +236,7 @@ async def test_what_triggers_remember_of_events_goes_with_them_and_what_still_wa
 
     result = await maintenance.delete_events(database, utc_now() - timedelta(days=7))
 
-    assert result == {
-        "events": 0,
-        "timers": 2,
-        "dedupe_keys": 2,
-        "trigger_states": 1,  # a throttle may count for 30 days
-        "idempotency_keys": 0,
-    }
+    assert result == {"timers": 2, "trigger_dedupe_keys": 2, "trigger_states": 1}  # a throttle may count for 30 days
     assert [await count(database, one) for one in (Timer, DedupeKey, TriggerState)] == [4, 1, 2]
 
 
@@ -254,8 +254,62 @@ async def test_a_row_that_somebody_holds_is_left_and_nobody_waits(database: Data
         await session.execute(select(Execution).where(Execution.id == held.id).with_for_update())
         async with asyncio.timeout(10):
             result = await maintenance.delete_rows(database, utc_now() - timedelta(days=30))
-    assert result["executions"] == 1
+    assert result["workflow_executions"] == 1
     assert await kept(database) == {held.id}
+
+
+async def test_what_hangs_on_a_row_and_is_held_ends_the_deletion_and_not_the_wait_of_others(
+    database: Database, store: Any
+) -> None:
+    old = execution(40)
+    await store(old, StepExecution(execution_id=old.id, identifier="s", step_type="S", order=1, status="COMPLETED"))
+    async with database.transaction() as session:
+        await session.execute(select(StepExecution).with_for_update())
+        async with asyncio.timeout(10):
+            assert await maintenance.delete_rows(database, utc_now() - timedelta(days=30)) == {}
+    assert (await maintenance.delete_rows(database, utc_now() - timedelta(days=30)))["step_executions"] == 1
+
+
+async def test_an_alert_that_is_not_over_stays_however_old_it_is(database: Database, store: Any) -> None:
+    then = utc_now() - timedelta(days=40)
+    await store(
+        Alert(rule="r", fingerprint="on", severity="WARNING", message="m", created_at=then, state=AlertState.FIRING),
+        Alert(
+            rule="r", severity="WARNING", message="m", created_at=then, state=AlertState.RESOLVED, resolved_at=utc_now()
+        ),
+        Silence(until=then, created_by="ana"),
+        Silence(until=utc_now() + timedelta(days=1), created_at=then, created_by="ana"),
+    )
+    assert await maintenance.delete_rows(database, utc_now() - timedelta(days=30)) == {"silences": 1}
+
+
+async def test_the_audit_stays_for_as_long_as_its_own_setting_says(
+    step: StepContext, store: Any, prefect_api: str
+) -> None:
+    for days in (40, 400):
+        await store(
+            AuditEntry(
+                at=utc_now() - timedelta(days=days), actor="ana", action="update", object_type="workflow", object_id="w"
+            )
+        )
+    result = await clean_old_executions.function(step, CleanOldExecutionsConfig())
+    assert result["rows"] == {"audit": 1}
+    assert await count(step.database, AuditEntry) == 1
+
+
+async def test_the_result_and_the_log_say_what_went_and_what_room_that_left(
+    step: StepContext, store: Any, prefect_api: str
+) -> None:
+    await store(*(execution(40) for _ in range(300)))
+    async with step.database.engine.connect() as connection:
+        await (await connection.execution_options(isolation_level="AUTOCOMMIT")).execute(text("ANALYZE"))
+
+    result = await clean_old_executions.function(step, CleanOldExecutionsConfig())
+
+    assert result["rows"] == {"workflow_executions": 300}
+    assert result["freed_bytes"] > 300 * 100
+    assert "workflow_executions 300" in step.lines[-1].message
+    assert "for new ones" in step.lines[-1].message
 
 
 async def test_backups_of_long_deleted_pages_go_too(step: StepContext, prefect_api: str) -> None:
@@ -324,9 +378,10 @@ async def test_older_than_hours_decides_and_a_build_of_an_unfinished_execution_s
         (builds / str(one.id) / "build.json").write_text("{}")
         os.utime(builds / str(one.id), (then, then))
     result = await clean_temp_files.function(step, CleanTempFilesConfig(older_than_hours=48))
-    assert result == {"files": 0, "bytes": 0}
+    assert (result["files"], result["bytes"]) == (0, 0)
     result = await clean_temp_files.function(step, CleanTempFilesConfig())
-    assert result == {"files": 1, "bytes": 2}
+    assert (result["files"], result["bytes"]) == (1, 2)
+    assert result["folders"]["runtime"]["after"] < result["folders"]["runtime"]["before"]
     assert [path.name for path in builds.iterdir()] == [str(unfinished.id)]
 
 
@@ -375,6 +430,7 @@ async def test_a_vacuum_gives_the_space_of_deleted_rows_back(step: StepContext, 
     result = await optimize_database.function(step, OptimizeDatabaseConfig(analyze=False))
     size = result["tables"]["events"]
     assert 0 <= size["after"] < size["before"]
+    assert result["bytes"]["after"] < result["bytes"]["before"]
 
 
 async def test_a_table_that_somebody_holds_is_left_and_nobody_waits(step: StepContext, block: None) -> None:

@@ -1,0 +1,121 @@
+"""The logs of all executions together, and logs live."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query
+from pydantic import AwareDatetime
+from starlette.requests import Request
+
+from automation.api.auth import Caller, Reader
+from automation.api.execution_stream import EventStream
+from automation.api.executions import LogLineOut, line_out
+from automation.api.filters import LevelFilter, NameFilter, ProjectFilter, TextFilter
+from automation.api.following import Following
+from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
+from automation.api.problems import keyed
+from automation.api.services import ServicesOf
+from automation.models import Execution
+from automation.models.execution_queries import require_execution
+from automation.models.log_queries import Wanted, newest_lines
+
+router = APIRouter(tags=["logs"])
+
+_ANSWERS: dict[int | str, dict[str, Any]] = {200: {"description": "A `line` each, and `left_out` for too many."}}
+
+_ITS_ANSWERS: dict[int | str, dict[str, Any]] = {200: {"description": "A `line` each, then `end`."}}
+
+Last = Annotated[int, Query(ge=0, le=1000, description="So many of the lines that are there, before those that come.")]
+LastId = Annotated[str | None, Header(alias="Last-Event-ID", description="Go on behind this line instead.")]
+
+
+@router.get("/logs/", responses=keyed(422))
+async def get_all_logs(
+    request: Request,
+    caller: Reader,
+    services: ServicesOf,
+    project_id: ProjectFilter = None,
+    execution_id: UUID | None = None,
+    level: LevelFilter | None = None,
+    min_level: LevelFilter | None = None,
+    step: NameFilter = None,
+    q: TextFilter = None,
+    since: AwareDatetime | None = None,
+    cursor: CursorText = None,
+    page_size: PageSize = 50,
+) -> Listing[LogLineOut]:
+    """What executions have logged, newest line first. A page looks through 20,000 lines: it may have fewer results than
+    asked for, even none, and a `next`."""
+    position = decode_cursor(cursor, int)
+    wanted = _wanted(caller, project_id, execution_id, level, min_level, step, q, since)
+    async with services.database.transaction() as session:
+        page = await newest_lines(session, wanted, position, page_size)
+    return listing(request, page, (line_out(row[0].execution_id, *row) for row in page.rows))
+
+
+@router.get("/logs/stream/", status_code=200, response_class=EventStream, responses=_ANSWERS | keyed(422, 503))
+async def stream_all_logs(
+    request: Request,
+    caller: Reader,
+    project_id: ProjectFilter = None,
+    level: LevelFilter | None = None,
+    min_level: LevelFilter | None = None,
+    step: NameFilter = None,
+    q: TextFilter = None,
+    last: Last = 0,
+    last_event_id: LastId = None,
+) -> EventStream:
+    """What executions log, live, as server-sent events: a `line` each."""
+    wanted = _wanted(caller, project_id, None, level, min_level, step, q, None)
+    return EventStream(await _following(request).follow(wanted, last, _after(last_event_id)))
+
+
+@router.get(
+    "/executions/{id}/logs/stream/",
+    status_code=200,
+    response_class=EventStream,
+    responses=_ITS_ANSWERS | keyed(404, 422, 503),
+)
+async def stream_logs(
+    id: UUID,
+    request: Request,
+    caller: Reader,
+    services: ServicesOf,
+    level: LevelFilter | None = None,
+    min_level: LevelFilter | None = None,
+    step: NameFilter = None,
+    q: TextFilter = None,
+    last: Last = 1000,
+    last_event_id: LastId = None,
+) -> EventStream:
+    """The log of an execution live, as server-sent events: a `line` each, and `end` when it has ended. What Prefect
+    logs of a run may come later than that."""
+    async with services.database.transaction() as session:
+        await caller.require(session, Execution, id)
+        await require_execution(session, id)
+    wanted = Wanted(execution_id=id, level=level, min_level=min_level, step=step, text=q)
+    return EventStream(await _following(request).follow(wanted, last, _after(last_event_id)))
+
+
+def _wanted(
+    caller: Caller,
+    project_id: str | None,
+    execution_id: UUID | None,
+    level: str | None,
+    min_level: str | None,
+    step: str | None,
+    text: str | None,
+    since: datetime | None,
+) -> Wanted:
+    return Wanted(caller.among(project_id), execution_id, level, min_level, step, text, since)
+
+
+def _following(request: Request) -> Following:
+    following: Following = request.app.state.following
+    return following
+
+
+def _after(last_event_id: str | None) -> int | None:
+    """The id of the last line that was got; what is none is as good as not there."""
+    return int(last_event_id) if last_event_id and last_event_id.isascii() and last_event_id.isdecimal() else None

@@ -1,0 +1,85 @@
+"""The same figures for one project, read from its latest executions themselves.
+
+Figures by project would be as many rows as there are projects in each minute. A project's own executions are few, and
+stand side by side in an index (ix_workflow_executions_project_id_created_at); where they are many, the latest tell.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from automation.monitoring.errors_seen import Group, grouped
+from automation.monitoring.histogram import BOUNDS_MS
+
+_LATEST = """
+    SELECT id, kind, status, attempt, created_at, started_at, completed_at FROM workflow_executions
+    WHERE project_id = :project_id AND created_at >= :since AND created_at < :until
+        AND status IN ('COMPLETED', 'FAILED', 'CANCELLED') AND error_code <> 'SKIPPED'
+    ORDER BY created_at DESC LIMIT {most}
+"""
+_BUCKET = """CASE WHEN ms IS NULL THEN -1
+    ELSE width_bucket(ms, CAST(:bounds AS double precision[]))
+        - (ms = ANY(CAST(:bounds AS double precision[])))::int END"""
+
+_EXECUTIONS = text(f"""
+    WITH latest AS MATERIALIZED ({_LATEST.format(most=10_000)}),
+    facts AS (
+        SELECT 'run' AS measure, kind, status,
+            CASE WHEN started_at IS NOT NULL THEN completed_at - greatest(started_at, asked_at) END AS took
+        FROM latest LEFT JOIN LATERAL (
+            SELECT max(a.ended_at) AS asked_at FROM execution_attempts AS a
+            WHERE a.execution_id = latest.id AND latest.attempt > 1 AND a.asked_by <> ''
+        ) AS again ON true
+        UNION ALL SELECT 'done', kind, '', completed_at - created_at FROM latest
+        WHERE status = 'COMPLETED' AND NOT EXISTS (
+            SELECT FROM execution_attempts AS a
+            WHERE a.execution_id = latest.id AND latest.attempt > 1 AND a.asked_by <> '')
+    ),
+    timed AS (
+        SELECT measure, kind, status, (extract(epoch FROM took) * 1000)::double precision AS ms FROM facts
+    )
+    SELECT measure, kind, status, {_BUCKET} AS bucket, count(*), coalesce(sum(ms), 0)
+    FROM timed GROUP BY 1, 2, 3, 4
+""")  # noqa: S608 (our own text; values are parameters)
+
+_STEPS = text(f"""
+    WITH latest AS MATERIALIZED ({_LATEST.format(most=5_000)})
+    SELECT kind, step_type, status, {_BUCKET} AS bucket, count(*), coalesce(sum(ms), 0)
+    FROM (
+        SELECT l.kind, s.step_type, CASE s.status WHEN 'ROLLED_BACK' THEN 'COMPLETED' ELSE s.status END AS status,
+            s.duration_ms AS ms
+        FROM latest AS l JOIN step_executions AS s ON s.execution_id = l.id
+        WHERE s.status IN ('COMPLETED', 'ROLLED_BACK', 'FAILED')
+    ) AS t GROUP BY 1, 2, 3, 4
+""")  # noqa: S608 (our own text; values are parameters)
+
+_ERRORS = text("""
+    SELECT id, coalesce(completed_at, created_at), error_code, left(error_message, 2000), failed_step
+    FROM workflow_executions
+    WHERE project_id = :project_id AND created_at >= :since AND created_at < :until AND status = 'FAILED'
+    ORDER BY created_at DESC LIMIT 5000
+""")
+
+
+async def executions(
+    session: AsyncSession, project_id: str, since: datetime, until: datetime
+) -> Sequence[tuple[Any, ...]]:
+    """Rows of measure (`run`, `done`), kind, status, bucket, count, sum in ms."""
+    parameters = {"project_id": project_id, "since": since, "until": until, "bounds": list(BOUNDS_MS)}
+    return (await session.execute(_EXECUTIONS, parameters)).tuples().all()
+
+
+async def steps(session: AsyncSession, project_id: str, since: datetime, until: datetime) -> Sequence[tuple[Any, ...]]:
+    """Rows of kind, step type, status, bucket, count, sum in ms."""
+    parameters = {"project_id": project_id, "since": since, "until": until, "bounds": list(BOUNDS_MS)}
+    return (await session.execute(_STEPS, parameters)).tuples().all()
+
+
+async def errors(session: AsyncSession, project_id: str, since: datetime, until: datetime) -> list[Group]:
+    """Its failures by their cause."""
+    rows = (await session.execute(_ERRORS, {"project_id": project_id, "since": since, "until": until})).all()
+    return list((await asyncio.to_thread(grouped, [(*row,) for row in rows])).values())

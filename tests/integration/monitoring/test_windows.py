@@ -1,0 +1,141 @@
+"""Windows of time, and figures over time."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from automation.database import Database
+from automation.errors import RefusedError
+from automation.models import ResourceSample, Status, utc_now
+from automation.monitoring.fold import fold_all
+from automation.monitoring.insights import (
+    Window,
+    error_insights,
+    resource_insights,
+    step_insights,
+    workflow_history,
+    workflow_insights,
+)
+from tests.integration import rows
+from tests.integration.monitoring.ending import ended
+
+
+def hour(ago: int) -> datetime:
+    """The begin of an hour, so many hours ago."""
+    return utc_now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=ago)
+
+
+async def test_a_window_holds_what_ended_from_its_begin_to_before_its_end(database: Database) -> None:
+    workflow_id = await rows.workflow(database, kind="auto-save")
+    begin = hour(3)
+    for at in (begin - timedelta(milliseconds=1), begin, begin + timedelta(minutes=59), begin + timedelta(hours=1)):
+        await ended(database, workflow_id, at=at, seconds=0.1, steps={"SAVE": (Status.COMPLETED, 1.0)})
+    await fold_all(database)
+
+    async with database.transaction() as session:
+        window = Window(begin, begin + timedelta(hours=1))
+        [found] = await workflow_insights(session, window)
+        [step] = await step_insights(session, window)
+        assert await workflow_insights(session, window, kind="publish") == []
+        assert await step_insights(session, window, kind="publish") == []
+        assert await workflow_insights(session, Window(begin - timedelta(hours=9), begin - timedelta(hours=8))) == []
+    assert (found.count, step.count) == (2, 2)
+
+
+async def test_a_long_window_is_read_by_the_hour_and_says_the_same(database: Database) -> None:
+    workflow_id = await rows.workflow(database, kind="auto-save")
+    for days in (0, 3, 60):
+        at = utc_now() - timedelta(days=days)
+        await ended(database, workflow_id, at=at, seconds=0.1)
+        await ended(database, workflow_id, Status.FAILED, at=at, error_code="NETWORK_ERROR", error_message="x")
+    await fold_all(database)
+
+    counts = {}
+    async with database.transaction() as session:
+        for days in (1, 7, 90):
+            window = Window(utc_now() - timedelta(days=days), utc_now())
+            [found] = await workflow_insights(session, window)
+            [error] = await error_insights(session, window)
+            counts[days] = (found.completed, found.failed, error.count)
+    assert counts == {1: (1, 1, 1), 7: (2, 2, 2), 90: (3, 3, 3)}
+
+
+async def test_history_has_a_bucket_for_each_stretch_and_kind_in_which_something_ended(database: Database) -> None:
+    saves = await rows.workflow(database, kind="auto-save")
+    publishes = await rows.workflow(database, kind="publish", project_id="p2")
+    begin = hour(5)
+    await ended(database, saves, at=begin + timedelta(minutes=1), seconds=1)
+    await ended(database, saves, Status.FAILED, at=begin + timedelta(minutes=4), seconds=1)
+    await ended(database, saves, at=begin + timedelta(minutes=14), seconds=1)
+    await ended(database, publishes, Status.CANCELLED, at=begin + timedelta(minutes=2))
+    await fold_all(database)
+
+    async with database.transaction() as session:
+        window = Window(begin, begin + timedelta(hours=1))
+        found = await workflow_history(session, window, timedelta(minutes=5))
+        only = await workflow_history(session, window, timedelta(minutes=5), kind="publish")
+    assert [(one.at - begin, one.kind, one.completed, one.failed, one.cancelled) for one in found] == [
+        (timedelta(0), "auto-save", 1, 1, 0),
+        (timedelta(0), "publish", 0, 0, 1),
+        (timedelta(minutes=10), "auto-save", 1, 0, 0),
+    ]
+    assert found[0].at.tzinfo is not None
+    assert 794 < (found[0].p50_ms or 0) < 1260
+    assert [one.kind for one in only] == ["publish"]
+
+
+@pytest.mark.parametrize(
+    ("days", "bucket", "field"),
+    [
+        (1, timedelta(seconds=90), "bucket"),
+        (1, timedelta(0), "bucket"),
+        (7, timedelta(minutes=30), "bucket"),
+        (90, timedelta(hours=2), "bucket"),
+    ],
+)
+async def test_a_history_of_parts_that_the_figures_do_not_have_is_refused(
+    database: Database, days: int, bucket: timedelta, field: str
+) -> None:
+    window = Window(utc_now() - timedelta(days=days), utc_now())
+    async with database.transaction() as session:
+        with pytest.raises(RefusedError) as caught:
+            await workflow_history(session, window, bucket)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("length", "field"), [(timedelta(0), "until"), (timedelta(days=-1), "until"), (timedelta(days=91), "since")]
+)
+def test_a_window_that_is_none_or_too_long_is_refused(length: timedelta, field: str) -> None:
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    with pytest.raises(RefusedError) as caught:
+        Window(since, since + length)
+    assert caught.value.field == field
+
+
+async def test_errors_come_by_their_number_and_no_more_of_them_than_asked_for(database: Database) -> None:
+    workflow_id = await rows.workflow(database)
+    for message, times in (("rare", 1), ("often", 3), ("now and then", 2)):
+        for _ in range(times):
+            await ended(database, workflow_id, Status.FAILED, error_code="NETWORK_ERROR", error_message=message)
+    await fold_all(database)
+
+    async with database.transaction() as session:
+        found = await error_insights(session, Window(hour(1), utc_now() + timedelta(seconds=1)), limit=2)
+    assert [(one.message, one.count) for one in found] == [("often", 3), ("now and then", 2)]
+
+
+async def test_resources_are_means_of_equal_parts_and_never_too_many(database: Database) -> None:
+    begin = hour(48)
+    samples = [
+        ResourceSample(at=begin + timedelta(seconds=15 * n), role="service", host="h", pid=1, cpu=n % 2, memory_bytes=n)
+        for n in range(2000)
+    ]
+    async with database.transaction() as session:
+        session.add_all(samples)
+    async with database.transaction() as session:
+        [series] = await resource_insights(session, Window(begin, begin + timedelta(hours=9)))
+        [short] = await resource_insights(session, Window(begin, begin + timedelta(minutes=1)))
+    assert 200 < len(series.points) <= 301
+    assert sum(one.cpu or 0 for one in series.points) / len(series.points) == pytest.approx(0.5, abs=0.1)
+    assert [one.memory_bytes for one in short.points] == [0, 1, 2, 3]
