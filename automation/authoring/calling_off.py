@@ -26,7 +26,7 @@ async def call_off(session: AsyncSession, chosen: ColumnElement[bool], reason: s
         select(Execution)
         .where(chosen, Execution.status.in_(_WAITING))
         .order_by(Execution.workflow_id, Execution.key, Execution.id)  # as the intake takes them
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     waiting = (await session.scalars(begun)).all()
     ids = [one.id for one in waiting]
@@ -44,7 +44,7 @@ async def _end_fresh(session: AsyncSession, chosen: ColumnElement[bool], reason:
         select(Execution.id)
         .where(chosen, Execution.status == Status.PENDING, Execution.attempt == 0)
         .order_by(Execution.workflow_id, Execution.key)  # as the intake takes them
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     ended = await session.scalars(
         update(Execution)

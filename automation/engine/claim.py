@@ -112,7 +112,7 @@ async def own_row(session: AsyncSession, run: RunIdentity, settings: Settings) -
     """Our row of this flow run, made now if Prefect started it; its lease begins."""
     by_id = FlowRun.prefect_id == run.prefect_id
     by_key = and_(FlowRun.prefect_id.is_(None), FlowRun.idempotency_key == run.idempotency_key)
-    query = select(FlowRun).where(or_(by_id, by_key)).with_for_update()
+    query = select(FlowRun).where(or_(by_id, by_key)).with_for_update(key_share=True)
     row = (await session.execute(query)).scalar_one_or_none()
     if row is None:  # the mirror may write it in this very moment
         new = insert(FlowRun).values(id=uuid4(), prefect_id=run.prefect_id, kind=run.kind, name=run.name)
@@ -156,7 +156,7 @@ async def _takeable(session: AsyncSession, flow_run_id: UUID, ids: Sequence[UUID
             ~held_by_living,
         )
         .order_by(Execution.created_at)
-        .with_for_update(of=Execution)
+        .with_for_update(of=Execution, key_share=True)
     )
     return list((await session.execute(query)).scalars())
 

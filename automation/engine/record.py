@@ -101,7 +101,7 @@ async def still_ours(session: AsyncSession, items: Sequence[Item]) -> set[UUID]:
         .where(Execution.id.in_([item.execution_id for item in items]), Execution.status == Status.RUNNING)
         .where(~given_up)
         .order_by(Execution.id)
-        .with_for_update(of=Execution)
+        .with_for_update(of=Execution, key_share=True)
     )
     current = dict((await session.execute(query)).tuples().all())
     return {item.execution_id for item in items if current.get(item.execution_id) == item.dispatch_no}

@@ -127,7 +127,7 @@ async def _forget(session: AsyncSession, execution_id: UUID, names: Collection[s
 
 async def retry_all(session: AsyncSession, ids: Sequence[UUID], *, asked_by: str, reason: str) -> None:
     """Retry those of these executions that have failed or were cancelled."""
-    query = select(Execution).where(Execution.id.in_(ids), Execution.status.in_(RETRYABLE)).with_for_update()
-    for execution in await session.scalars(query):
+    query = select(Execution).where(Execution.id.in_(ids), Execution.status.in_(RETRYABLE))
+    for execution in await session.scalars(query.with_for_update(key_share=True)):
         await retry(session, execution, asked_by=asked_by, reason=reason)
         await session.flush()

@@ -328,7 +328,7 @@ async def _flush(session: AsyncSession, wanted: Sequence[Wanted], now: datetime)
             select(Execution.id)
             .where(or_(*clauses), Execution.status == Status.PENDING, Execution.due_at > now)
             .order_by(Execution.workflow_id, Execution.key)
-            .with_for_update()
+            .with_for_update(key_share=True)
         )
         await session.execute(
             update(Execution)

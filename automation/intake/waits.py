@@ -160,7 +160,7 @@ async def approve(session: AsyncSession, execution_id: UUID, given: Answer, iden
         NotFoundError: there is no such execution.
         ConflictError: it waits for no approval, or for several and none is named.
     """
-    if await session.get(Execution, execution_id, with_for_update=True) is None:
+    if await session.get(Execution, execution_id, with_for_update={"key_share": True}) is None:
         raise NotFoundError(f"Execution {execution_id} does not exist.")
     waits = [one for one in await _open(session, execution_id) if one.kind == "approval"]
     if identifier is not None:
@@ -280,7 +280,7 @@ async def resolve_by_events(session: AsyncSession, events: Sequence[HasHappened]
 async def _locked(session: AsyncSession, wait_id: UUID) -> Wait | None:
     """A wait that is still one, after its execution: whoever else ends it, or records its execution, waits here."""
     wait = await session.get(Wait, wait_id)
-    if wait is None or await session.get(Execution, wait.execution_id, with_for_update=True) is None:
+    if wait is None or await session.get(Execution, wait.execution_id, with_for_update={"key_share": True}) is None:
         return None
     await session.refresh(wait, with_for_update=True)
     return wait if wait.status == "WAITING" else None

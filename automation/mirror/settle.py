@@ -150,14 +150,18 @@ async def _wait_again(session: AsyncSession, execution: Execution) -> Execution 
 
     Of two that wait on one key (uq_workflow_executions_waiting allows but one) the older gives way; it is returned.
     """
-    query = select(Execution).where(
-        Execution.workflow_id == execution.workflow_id,
-        Execution.key == execution.key,
-        Execution.status == Status.PENDING,
-        Execution.flow_run_id.is_(None),
-        Execution.coalesces,
+    query = (
+        select(Execution)
+        .where(
+            Execution.workflow_id == execution.workflow_id,
+            Execution.key == execution.key,
+            Execution.status == Status.PENDING,
+            Execution.flow_run_id.is_(None),
+            Execution.coalesces,
+        )
+        .with_for_update(key_share=True)
     )
-    other = (await session.execute(query.with_for_update())).scalar_one_or_none() if execution.coalesces else None
+    other = (await session.execute(query)).scalar_one_or_none() if execution.coalesces else None
     if other and newer(other.version, other.occurred_at, execution.version, execution.occurred_at):
         _supersede(execution, other)
         return execution

@@ -125,7 +125,7 @@ async def _known(session: AsyncSession, runs: Sequence[PrefectRun]) -> dict[Any,
             )
         )
         .order_by(FlowRun.id)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return {row.prefect_id or row.idempotency_key: row for row in (await session.execute(query)).scalars()}
 

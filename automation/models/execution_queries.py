@@ -262,10 +262,12 @@ async def change_marks(session: AsyncSession, ids: Collection[UUID]) -> dict[UUI
 async def lock_execution(session: AsyncSession, execution_id: UUID) -> Execution:
     """One execution, which nobody else changes until the transaction ends.
 
+    Rows may refer to it meanwhile, as everywhere: log lines that the mirror copies would wait in a circle otherwise.
+
     Raises:
         NotFoundError: there is no such execution.
     """
-    query = select(Execution).where(Execution.id == execution_id).with_for_update()
+    query = select(Execution).where(Execution.id == execution_id).with_for_update(key_share=True)
     execution = await session.scalar(query)
     if execution is None:
         raise NotFoundError(f"Execution {execution_id} does not exist.")

@@ -104,9 +104,9 @@ def test_every_list_has_pages(document: dict[str, Any], operations: list[Operati
 
 def test_whatever_starts_something_takes_an_idempotency_key(operations: list[Operation]) -> None:
     harmless = {
-        "acknowledge_alert", "add_step", "approve_execution", "cancel_execution", "cancel_executions", "create_api_key",
-        "create_integration", "create_silence", "create_trigger", "create_workflow", "receive_webhook", "send_events", "silence_alert",
-        "studio_webhook",        "test_integration", "test_trigger",
+        "acknowledge_alert", "add_step", "approve_execution", "cancel_execution", "cancel_executions",
+        "create_api_key", "create_integration", "create_silence", "create_trigger", "create_workflow",
+        "receive_webhook", "send_events", "silence_alert", "studio_webhook", "test_integration", "test_trigger",
     }  # fmt: skip
     taking = {
         operation["operationId"]
