@@ -92,7 +92,9 @@ logging.getLogger("prefect.flow_runs").error("Crash detected")
 
 
 def test_text_can_be_wanted_where_no_terminal_is_and_has_no_colours_there() -> None:
-    done = run('set_up("service", Settings(), prints=True); logging.error("x"); print("y")', AUTOMATION_LOG_FORMAT="text")
+    done = run(
+        'set_up("service", Settings(), prints=True); logging.error("x"); print("y")', AUTOMATION_LOG_FORMAT="text"
+    )
 
     assert "ERROR    x" in done.stdout
     assert "\x1b" not in done.stdout
@@ -135,7 +137,9 @@ def test_up_says_on_a_terminal_what_it_says_and_elsewhere_lines() -> None:
 
 def test_a_reader_that_is_gone_does_no_harm() -> None:
     code = 'set_up("service", Settings())\nfor n in range(1000): logging.error("x" * 1000)\nsys.exit(7)'
-    with subprocess.Popen([sys.executable, "-c", SET_UP + code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", SET_UP + code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         process.stdout.close()
         assert process.stderr is not None
