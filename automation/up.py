@@ -243,6 +243,7 @@ def _addresses(installation: Installation) -> str:
     key = "in AUTOMATION_API_KEY" if settings.api_key else f"in {installation.home / API_KEY_FILE}"
     return (
         f"API         {local_url(settings.host, settings.api_port)}/api/automation/\n"
+        f"Operations  {local_url(settings.host, settings.api_port)}/ops/\n"
         f"Sites       {local_url(settings.host, settings.sites_port)}/\n"
         f"Prefect UI  {installation.prefect_api_url.removesuffix('/api')}\n"
         f"API key     {key}\n"

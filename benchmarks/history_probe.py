@@ -14,6 +14,7 @@ import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from sqlalchemy import text
 
+from automation import ops
 from automation.api.app import PREFIX, create_app
 from automation.api.services import Services
 from automation.database import Database
@@ -38,6 +39,18 @@ _OPEN_RUNS = 20
 
 _SINGLES = 20
 
+_OPS = {
+    "page now": "/ops/",
+    "page history, 90 days": "/ops/history/?window=90d",
+    "page executions": "/ops/executions/",
+    "page failed executions": "/ops/executions/?status=FAILED",
+    "page executions of a project": "/ops/executions/?project_id=project-7",
+    "page events": "/ops/events/",
+    "page dead letters": "/ops/dead-letters/",
+    "page alerts": "/ops/alerts/",
+}
+"""Operations pages by name; that of an execution comes beside them."""
+
 
 class Probe:
     """The parts of a service process, without its loops, and what each round took."""
@@ -48,8 +61,10 @@ class Probe:
         self.settings = settings
         services = Services(settings=settings, database=database, prefect=prefect, teller=Teller(0))
         key = settings.api_key.get_secret_value() if settings.api_key else ""
+        app = create_app(services)
+        ops.mount(app)
         self.client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=create_app(services)),
+            transport=httpx.ASGITransport(app=app),
             base_url=f"http://benchmark{PREFIX}/",
             headers={"Authorization": f"Bearer {key}"},
             timeout=60,
@@ -74,6 +89,7 @@ class Probe:
         """Medians in ms by operation."""
         self.times.clear()
         self._hundredth = await self._find_hundredth()
+        await self._sign_in()
         for _ in range(rounds + 1):
             await self.round()
         # the first one fills caches
@@ -88,6 +104,9 @@ class Probe:
         await self._timed("executions, first page", self._get(f"executions/?page_size={_PAGE_SIZE}"))
         await self._timed("executions, 100th page", self._get(self._hundredth))
         await self._timed("metrics, a scrape", self._scrape())
+        for name, address in _OPS.items():
+            await self._timed(name, self._look(address))
+        await self._timed("page of an execution", self._look(f"/ops/executions/{await self._newest()}/"))
         await self._end_all()
         await self._timed("mirror, a round", Mirror(self.database, self.prefect, self.settings).round())
 
@@ -135,6 +154,19 @@ class Probe:
 
     async def _scrape(self) -> None:
         (await self.client.get("metrics/")).raise_for_status()
+
+    async def _sign_in(self) -> None:
+        key = self.settings.api_key.get_secret_value() if self.settings.api_key else ""
+        answer = await self.client.post(
+            "http://benchmark/ops/login/", data={"key": key}, headers={"Origin": "http://benchmark"}
+        )
+        assert answer.status_code == 303, answer.text
+
+    async def _look(self, address: str) -> None:
+        (await self.client.get(f"http://benchmark{address}")).raise_for_status()
+
+    async def _newest(self) -> str:
+        return str((await self._get(f"executions/?page_size={_PAGE_SIZE}"))["results"][0]["id"])
 
     async def _post(self, events: list[Json]) -> None:
         (await self.client.post("events/", json=events)).raise_for_status()

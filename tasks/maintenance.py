@@ -108,7 +108,7 @@ async def optimize_database(step: StepContext, config: OptimizeDatabaseConfig) -
     tables = await maintenance.optimize(vacuum=config.vacuum, analyze=config.analyze)
     total = {when: sum(one[when] for one in tables.values()) for when in ("before", "after")}
     step.log(
-        f"{' and '.join(commands)} of {len(tables)} tables: {in_words(total['after'])}, "
-        f"{in_words(total['before'] - total['after'])} less than before."
+        f"{' and '.join(commands)} of {len(tables)} tables, which were {in_words(total['before'])} large and are "
+        f"{in_words(total['after'])}."
     )
     return {"commands": commands, "tables": tables, "bytes": total}

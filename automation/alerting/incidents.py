@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.alerting.rules import Rule
 from automation.models import Alert, AlertState, Json
-from automation.models.alert_queries import open_alerts
 from automation.redaction import redact, redact_text
 from automation.steps import one_line
 
@@ -72,13 +71,16 @@ async def follow(
     *,
     elsewhere: Collection[str] = (),
     keeps: bool = False,
-) -> None:
+) -> set[str]:
     """Bring the incidents of a rule in line with what it has found just now.
 
     Args:
         known: its incidents that are not over, by fingerprint.
         elsewhere: fingerprints that another rule has now: their incidents here end without a word.
         keeps: not all could be looked at, so that what was not found is not over.
+
+    Returns:
+        The fingerprints of those that are not over now.
     """
     found = {finding.fingerprint: finding for finding in findings if finding.fingerprint not in elsewhere}
     new = [finding for fingerprint, finding in found.items() if fingerprint not in known]
@@ -86,31 +88,48 @@ async def follow(
     session.add_all(begun(name, rule, finding, now) for finding in new[:room])
     if len(new) > room:
         log.warning("The rule %s has %d incidents already; not told: %s", name, MOST, clean(new[room].message))
+    open_ = {finding.fingerprint for finding in new[:room]}
     for fingerprint, alert in known.items():
         if fingerprint in found:
             seen(alert, rule, found[fingerprint], now)
+            open_.add(fingerprint)
         elif fingerprint in elsewhere:
-            alert.over_notified_at = now
+            await end_without_a_word(session, alert, now)
+        elif keeps or not unseen(alert, rule, now):
+            open_.add(fingerprint)
+        else:
             await _end(session, alert, now)
-        elif not keeps and unseen(alert, rule, now):
-            await _end(session, alert, now)
+    return open_
 
 
-async def sighted(session: AsyncSession, name: str, rule: Rule, findings: Iterable[Finding], now: datetime) -> None:
+def sighted(
+    session: AsyncSession,
+    name: str,
+    rule: Rule,
+    known: Mapping[str, Alert],
+    findings: Iterable[Finding],
+    now: datetime,
+) -> None:
     """Add what was noticed on the spot to the incidents of a rule, each `count` to that of before: it fires at once,
     since it has happened."""
-    known = await open_alerts(session, name)
     rule = rule.model_copy(update={"for_seconds": 0})
+    room = MOST - len(known)
     for finding in findings:
         alert = known.get(finding.fingerprint)
-        if alert is None and len(known) < MOST:
-            known[finding.fingerprint] = alert = begun(name, rule, finding, now)
-            session.add(alert)
-        elif alert is not None:
+        if alert is not None:
             before, project_id = alert.count, alert.project_id
             seen(alert, rule, finding, now)
             alert.count = before + finding.count
             alert.project_id = project_id if project_id == finding.project_id else None
+        elif room > 0:
+            session.add(begun(name, rule, finding, now))
+            room -= 1
+
+
+async def end_without_a_word(session: AsyncSession, alert: Alert, now: datetime) -> None:
+    """It is over as far as its rule is concerned; nobody is told."""
+    alert.over_notified_at = now
+    await _end(session, alert, now)
 
 
 async def _end(session: AsyncSession, alert: Alert, now: datetime) -> None:

@@ -3,28 +3,22 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from time import monotonic
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from automation.alerting.checks import CHECKS, Look
+from automation.alerting.checks import CHECKS, Found, Look
 from automation.alerting.checks.failures import cause_of
-from automation.alerting.incidents import Finding, follow, sighted
+from automation.alerting.incidents import Finding, end_without_a_word, follow, sighted
 from automation.alerting.rules import Rule, Rules, in_force
 from automation.alerting.telling import TOO_LATE, tell_due
 from automation.database import Database
 from automation.models import Sighting
-from automation.models.alert_queries import (
-    anything,
-    now_there,
-    open_alerts,
-    resolve_unwatched,
-    take_sightings,
-)
-from automation.monitoring.now import Now, standing
+from automation.models.alert_queries import anything, now_there, open_alerts, take_sightings
+from automation.monitoring.now import standing
 from automation.settings import Settings
 from automation.steps import one_line
 
@@ -39,10 +33,10 @@ _MARGIN = timedelta(seconds=30)
 """How far a look reaches back behind the last one: clocks differ, and commits come late."""
 _FIRST = timedelta(days=1)
 """How far back the first look reaches for what failed while nobody looked."""
-_AT_ONCE = 5000
+_AT_ONCE = 1000
 """Sightings that are taken in one transaction."""
 _LONGEST = "5s"
-"""What a check may take; one that takes longer is given up, and its incidents stand as they are."""
+"""What a statement may take; the rule that takes longer is given up, and its incidents stand as they are."""
 
 _YIELD = ("failures_in_a_row", "dead_letters")
 _OF_CAUSES = ("sightings", *_YIELD)
@@ -89,58 +83,67 @@ class Alerting:
                 await tell_due(session, self.rules, self.settings, now)
 
     async def look(self) -> None:
-        """Evaluate every rule once. One that cannot be evaluated keeps no other from it, and leaves its incidents."""
-        async with self.database.transaction() as session:
-            began = await now_there(session)
-            await resolve_unwatched(session, list(self.rules.enabled()), began)
-        stands = await self._standing()
-        since = self._since - _MARGIN if self._since else began - _FIRST
-        causes: dict[str, str] = {}
-        for name, rule in self.rules.enabled().items():
-            try:
-                await self._evaluate(name, rule, stands, since, causes)
-            except Exception as error:
-                said = one_line(f"{type(error).__name__}: {error}")
-                log.warning("The rule %s could not be evaluated: %s", name, said)
-                log.debug("rule %s", name, exc_info=True)
-        self._since = began
+        """Evaluate every rule once: together, which is cheaper, or each alone when one of them cannot be evaluated."""
+        rules = list(self.rules.enabled())
+        try:
+            self._since = await self._evaluate(rules)
+        except Exception as error:
+            log.debug("A look at all rules together failed: %r", error)
+            for name in rules:
+                await self._evaluate_alone(name)
 
-    async def _standing(self) -> Now:
-        async with self.database.transaction() as session:
-            await session.execute(text(f"SET LOCAL statement_timeout = '{_LONGEST}'"))
-            return await standing(session)
+    async def _evaluate_alone(self, name: str) -> None:
+        """One that cannot be evaluated keeps no other from it, and leaves its incidents as they are."""
+        try:
+            await self._evaluate([name])
+        except Exception as error:
+            log.warning("The rule %s cannot be evaluated: %s", name, one_line(f"{type(error).__name__}: {error}"))
 
-    async def _evaluate(self, name: str, rule: Rule, stands: Now, since: datetime, causes: dict[str, str]) -> None:
-        """One rule, in a transaction of its own.
-
-        Args:
-            causes: which rule has which cause; the ones of this rule are added.
-        """
+    async def _evaluate(self, names: Collection[str]) -> datetime:
+        """Evaluate these rules in one transaction; when it began."""
         async with self.database.transaction() as session:
             await session.execute(text(f"SET LOCAL statement_timeout = '{_LONGEST}'"))
             now = await now_there(session)
-            known = await open_alerts(session, name)
-            elsewhere = set(causes) if rule.type in _YIELD else set()
-            if check := CHECKS.get(rule.type):
-                found = await check(Look(session, self.settings, now, since, stands, known), rule)
-                await follow(session, name, rule, known, found.findings, now, elsewhere=elsewhere, keeps=found.keeps)
-            else:
-                await follow(session, name, rule, known, (), now, elsewhere=elsewhere)
-            await session.flush()
-            if rule.type in _OF_CAUSES:
-                causes |= dict.fromkeys(await open_alerts(session, name), name)
+            since = self._since - _MARGIN if self._since else now - _FIRST
+            stands, open_ = await standing(session), await open_alerts(session)
+            causes: set[str] = set()
+            for name, rule in self.rules.enabled().items():
+                known = open_.pop(name, {})
+                still = set(known)
+                if name in names:
+                    look = Look(session, self.settings, now, since, stands, known)
+                    still = await self._follow(look, name, rule, causes if rule.type in _YIELD else ())
+                causes |= still if rule.type in _OF_CAUSES else set()
+            for alert in (one for of_rule in open_.values() for one in of_rule.values()):
+                await end_without_a_word(session, alert, now)  # its rule was switched off, or is gone
+        return now
+
+    async def _follow(self, look: Look, name: str, rule: Rule, elsewhere: Collection[str]) -> set[str]:
+        """One rule; the fingerprints of its incidents that are not over now."""
+        check = CHECKS.get(rule.type)
+        found = await check(look, rule) if check else Found()
+        return await follow(
+            look.session, name, rule, look.known, found.findings, look.now, elsewhere=elsewhere, keeps=found.keeps
+        )
 
     async def _fold(self, session: AsyncSession, taken: Sequence[Sighting], now: datetime) -> None:
         """Make incidents of what was noticed: of one cause one, of a rule that is switched off none."""
-        groups: defaultdict[tuple[str, str], list[Sighting]] = defaultdict(list)
-        for one in taken:
-            cause = cause_of(one.error_code, one.step, one.body) if one.error_code else ""
-            groups[one.rule, cause].append(one)
+        groups = await asyncio.to_thread(_by_cause, taken)
+        open_ = await open_alerts(session)
         rules = self.rules.enabled()
         for name in sorted({name for name, _ in groups} & rules.keys()):
             findings = [_finding(cause, several) for (rule, cause), several in groups.items() if rule == name]
-            await sighted(session, name, rules[name], findings, now)
-            await session.flush()
+            sighted(session, name, rules[name], open_.get(name, {}), findings, now)
+        await session.flush()
+
+
+def _by_cause(taken: Sequence[Sighting]) -> dict[tuple[str, str], list[Sighting]]:
+    """By rule and cause; what has no error code is one cause."""
+    groups: defaultdict[tuple[str, str], list[Sighting]] = defaultdict(list)
+    for one in taken:
+        cause = cause_of(one.error_code, one.step, one.body) if one.error_code else ""
+        groups[one.rule, cause].append(one)
+    return groups
 
 
 def _finding(cause: str, several: Sequence[Sighting]) -> Finding:

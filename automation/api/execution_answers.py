@@ -289,8 +289,8 @@ async def _estimate(session: AsyncSession, found: ExecutionDetail) -> datetime |
     waits = any(step.status == Status.WAITING for step in standing) or execution.status == Status.WAITING
     if execution.status in FINAL or waits or not standing or execution.cancel_requested_at is not None:
         return None
-    medians = await median_seconds(session, execution.workflow_id, left)
-    return estimated_completion(standing, medians, utc_now(), execution.due_at)
+    medians = await median_seconds(session, [execution.workflow_id], left)
+    return estimated_completion(standing, medians[execution.workflow_id], utc_now(), execution.due_at)
 
 
 def standing_of(planned: Sequence[Json], recorded: Sequence[StepExecution]) -> list[Standing]:

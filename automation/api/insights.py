@@ -1,11 +1,11 @@
 """Figures of the past: how workflows and steps went, what fails, and what processes use."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from automation.api.auth import Reader
 from automation.api.filters import NameFilter, ProjectFilter
@@ -21,8 +21,21 @@ router = APIRouter(prefix="/insights", tags=["insights"])
 _LENGTH = r"^[1-9][0-9]{0,5}[smhd]$"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-Since = Annotated[AwareDatetime | None, Query(description="Where the window begins; without it `window` says.")]
-Until = Annotated[AwareDatetime | None, Query(description="Where it ends; now unless given.")]
+
+def _written(value: object) -> object:
+    """A number would be taken for seconds since 1970."""
+    if isinstance(value, str) and "-" not in value[1:]:
+        raise ValueError("expected a time with its zone, such as 2026-01-15T10:30:00Z")
+    return value
+
+
+# so far that PostgreSQL and Python agree on every time between, whatever its zone
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
+_Time = Annotated[AwareDatetime, BeforeValidator(_written), Field(ge=_FIRST, lt=_LAST)]
+
+Since = Annotated[_Time | None, Query(description="Where the window begins; without it `window` says.")]
+Until = Annotated[_Time | None, Query(description="Where it ends; now unless given.")]
 Length = Annotated[
     str,
     Query(

@@ -23,8 +23,9 @@ from automation.steps import one_line
 
 log = logging.getLogger(__name__)
 
-TIME = 5.0
-"""Seconds that one check may take, all of them running at the same time."""
+TIME = 8.0
+"""Seconds that one check may take, all of them at the same time. A part that hangs is given up after `PATIENCE`; this
+is for what else may hang, and for a machine under load."""
 
 Check = Callable[[Patient], Awaitable[Findings]]
 

@@ -4,9 +4,11 @@ Nothing that has not ended is ever deleted, whatever its age, and no statement h
 than one batch. Prefect's own events go by its vacuum, which `automation up` sets to the same age.
 """
 
+import asyncio
 import logging
 from collections import Counter
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any, cast
 from uuid import UUID
 
@@ -60,6 +62,9 @@ PREFECT_BATCH = 50  # what Prefect's bulk_delete takes at most
 
 LOCKED = "55P03"
 """PostgreSQL's code for a lock that could not be had in time."""
+
+_REST = 1.0
+"""Longest rest in seconds after a batch, else as long as the batch was: half of the disk is for who works at night."""
 
 _PATIENCE = text("SET LOCAL lock_timeout = '1s'")
 """What hangs on a row that goes may be held by somebody; then the batch is given up, and what it held is free."""
@@ -159,6 +164,7 @@ async def delete_in_batches(
     statement = delete(model).where(tuple_(*key).in_(select(*batch.c))).execution_options(synchronize_session=False)
     total: Counter[str] = Counter()
     while True:
+        began = monotonic()
         try:
             async with database.transaction() as session:
                 await session.execute(_PATIENCE)
@@ -172,6 +178,7 @@ async def delete_in_batches(
             return total
         if deleted < BATCH:
             return total
+        await asyncio.sleep(min(monotonic() - began, _REST))
 
 
 async def _deleted_so_far(session: AsyncSession) -> Counter[str]:

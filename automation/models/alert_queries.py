@@ -1,10 +1,11 @@
 """What people ask of alerts and silences, and what the alerting itself asks of them."""
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, text, tuple_, update
+from sqlalchemy import delete, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.errors import NotFoundError
@@ -89,7 +90,10 @@ async def list_silences(
 _ANYTHING = text("""
     SELECT now(),
         EXISTS (SELECT FROM sightings),
-        EXISTS (SELECT FROM alerts WHERE state IN ('PENDING', 'FIRING')),
+        EXISTS (
+            SELECT FROM alerts WHERE state IN ('PENDING', 'FIRING') AND state = 'FIRING'
+                AND (notified_at IS NULL OR count > notified_count)
+        ),
         EXISTS (
             SELECT FROM alerts
             WHERE state = 'RESOLVED' AND notified_at IS NOT NULL AND over_notified_at IS NULL
@@ -120,16 +124,12 @@ async def take_sightings(session: AsyncSession, most: int) -> Sequence[Sighting]
     return sorted(await session.scalars(taken), key=lambda one: one.id)
 
 
-async def open_alerts(session: AsyncSession, rule: str) -> dict[str, Alert]:
-    """A rule's incidents that are not over, by fingerprint; uq_alerts_open."""
-    query = select(Alert).where(Alert.rule == rule, _OPEN).with_for_update()
-    return {one.fingerprint: one for one in await session.scalars(query)}
-
-
-async def resolve_unwatched(session: AsyncSession, rules: Collection[str], now: datetime) -> None:
-    """End, without a word, the incidents of rules that are not looked at any more; uq_alerts_open."""
-    values = {"state": AlertState.RESOLVED, "resolved_at": now, "over_notified_at": now}
-    await session.execute(update(Alert).where(_OPEN, Alert.rule.not_in(rules)).values(values))
+async def open_alerts(session: AsyncSession) -> dict[str, dict[str, Alert]]:
+    """Incidents that are not over, by rule and fingerprint, which nobody else changes meanwhile; uq_alerts_open."""
+    found: defaultdict[str, dict[str, Alert]] = defaultdict(dict)
+    for one in await session.scalars(select(Alert).where(_OPEN).with_for_update()):
+        found[one.rule][one.fingerprint] = one
+    return found
 
 
 async def firing(session: AsyncSession) -> Sequence[Alert]:

@@ -182,25 +182,31 @@ async def _steps_of_version(session: AsyncSession, execution: Execution) -> Sequ
 
 
 _MEDIANS = text("""
-    SELECT s.identifier, percentile_cont(0.5) WITHIN GROUP (
+    SELECT past.workflow_id, s.identifier, percentile_cont(0.5) WITHIN GROUP (
         ORDER BY CASE s.status WHEN 'SKIPPED' THEN 0 ELSE s.duration_ms END
     ) / 1000 AS seconds
-    FROM (
-        SELECT id FROM workflow_executions WHERE workflow_id = :workflow_id AND status = 'COMPLETED'
-        ORDER BY completed_at DESC LIMIT :runs
+    FROM unnest(CAST(:workflow_ids AS uuid[])) AS asked(workflow_id), LATERAL (
+        SELECT e.id, e.workflow_id FROM workflow_executions AS e
+        WHERE e.workflow_id = asked.workflow_id AND e.status = 'COMPLETED'
+        ORDER BY e.completed_at DESC LIMIT :runs
     ) AS past
     JOIN step_executions AS s ON s.execution_id = past.id
     WHERE s.identifier = ANY(CAST(:identifiers AS text[])) AND (s.duration_ms IS NOT NULL OR s.status = 'SKIPPED')
-    GROUP BY s.identifier HAVING count(*) >= :enough
+    GROUP BY past.workflow_id, s.identifier HAVING count(*) >= :enough
 """)
 
 
-async def median_seconds(session: AsyncSession, workflow_id: UUID, identifiers: Collection[str]) -> dict[str, float]:
-    """What these steps took, as a rule, in the workflow's last 100 completed runs; a step that was skipped took no
-    time. One with fewer than 5 runs is left out. ix_workflow_executions_completed.
+async def median_seconds(
+    session: AsyncSession, workflow_ids: Collection[UUID], identifiers: Collection[str], *, runs: int = _PAST_RUNS
+) -> dict[UUID, dict[str, float]]:
+    """What these steps took, as a rule, in each workflow's last completed runs; a step that was skipped took no time.
+    One with fewer than 5 runs is left out. ix_workflow_executions_completed.
     """
-    asked = {"workflow_id": workflow_id, "identifiers": list(identifiers), "runs": _PAST_RUNS, "enough": _ENOUGH}
-    return {name: float(seconds) for name, seconds in (await session.execute(_MEDIANS, asked)).tuples()}
+    found: dict[UUID, dict[str, float]] = {id_: {} for id_ in workflow_ids}
+    asked = {"workflow_ids": list(workflow_ids), "identifiers": list(identifiers), "runs": runs, "enough": _ENOUGH}
+    for workflow_id, name, seconds in (await session.execute(_MEDIANS, asked)).tuples():
+        found[workflow_id][name] = float(seconds)
+    return found
 
 
 async def require_execution(session: AsyncSession, execution_id: UUID) -> None:

@@ -29,7 +29,7 @@ from automation.ops import (
     now,
 )
 from automation.ops.guard import COOKIE, clear_cookie
-from automation.ops.rendering import STATIC, page
+from automation.ops.rendering import STATIC, page, prepare
 from automation.requests import request_id
 from automation.steps import one_line
 
@@ -54,6 +54,7 @@ def mount(app: FastAPI) -> None:
     pages = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     for name in ("services", "watching", "limit", "refusals"):
         setattr(pages.state, name, getattr(app.state, name))
+    prepare()
     pages.state.rules = load(pages.state.services.settings.alerts_file)
     for one in PAGES:
         pages.include_router(one.router)

@@ -42,6 +42,7 @@ WINDOWS: dict[str, tuple[timedelta, timedelta]] = {
 
 WindowName = Literal["1h", "6h", "24h", "7d", "30d", "90d"]
 ERRORS = 20
+ROLES = ("host", "database", "service", "worker", "child")
 _RESOURCES_KEPT = timedelta(days=7)
 
 
@@ -119,7 +120,7 @@ async def show_history(
         else [],
         steps=sorted(steps, key=lambda one: -(one.p95_ms or 0)),
         errors=errors,
-        used=[used for used in map(_used, series) if used.cpu or used.memory],
+        used=[used for used in map(_used, sorted(series, key=_place)) if used.cpu or used.memory],
     )
     return await page(request, "history.html", view=view, window=window, windows=list(WINDOWS), kind=kind or "")
 
@@ -153,6 +154,11 @@ def _over(insight: WorkflowInsight, history: list[Bucket], window: Window, bucke
 def _rate(bucket: Bucket) -> float | None:
     ended = bucket.completed + bucket.failed
     return bucket.completed / ended if ended else None
+
+
+def _place(series: ResourceSeries) -> tuple[int, str, int]:
+    """Machines and the database first, then who serves, then who works."""
+    return ROLES.index(series.role) if series.role in ROLES else len(ROLES), series.host, series.pid or 0
 
 
 def _used(series: ResourceSeries) -> Used:

@@ -40,11 +40,18 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
     environment.filters |= {"pretty": pretty, "redact": redact_text}
     environment.filters |= {"clock": clock_time, "full": full_time, "iso": datetime.isoformat}
     environment.globals["static"] = _static
     return environment
+
+
+def prepare() -> None:
+    """Compile the templates, or the first who look would wait for it."""
+    for name in _environment().list_templates():
+        _environment().get_template(name)
 
 
 async def page(

@@ -18,6 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.integration.neighbours import Neighbour
+
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 collect_ignore = [] if BROWSER else ["test_browser.py", "test_ops_browser.py"]
 
@@ -35,6 +37,7 @@ class Installation:
     process: "subprocess.Popen[bytes]"
     studio: httpx.Client
     prefect: httpx.Client
+    pager: Neighbour
 
     @property
     def sites(self) -> str:
@@ -148,6 +151,8 @@ def installation() -> Iterator[Installation]:
     env |= {"AUTOMATION_HOME": str(home), "AUTO_SAVE_INTERVAL": "1", "AUTOMATION_LEASE_SECONDS": "6"}
     env |= {"AUTOMATION_PENDING_SECONDS": "10", "AUTOMATION_WATCH_ROOTS": str(root / "watched")}
     env |= {"AUTOMATION_EGRESS_ALLOW": "127.0.0.1"}  # the tests' own servers
+    pager = Neighbour()
+    env |= {"AUTOMATION_ADMIN_NOTIFY_URLS": pager.url.replace("http", "json", 1)}
     with (root / "said").open("wb") as said:
         process = subprocess.Popen([*COMMAND, "up"], env=env, stdout=said, stderr=subprocess.STDOUT)
     try:
@@ -161,13 +166,14 @@ def installation() -> Iterator[Installation]:
             ) as studio,
             httpx.Client(base_url=f"http://127.0.0.1:{env[names[1]]}/api/", timeout=30) as prefect,
         ):
-            yield Installation(env, home, process, studio, prefect)
+            yield Installation(env, home, process, studio, prefect, pager)
         process.send_signal(signal.SIGTERM)
         assert process.wait(40) == 0, (root / "said").read_text()
         assert processes_of(home) == set()
     finally:
         process.kill()
         process.wait()
+        pager.go()
         shutil.rmtree(root, ignore_errors=True)
 
 

@@ -81,7 +81,8 @@ def test_the_command_shows_and_follows_what_was_logged(installation: Installatio
     assert (shown.returncode, followed.returncode) == (0, 0), shown.stderr + followed.stderr
     found = [json.loads(line) for line in shown.stdout.splitlines()]
     assert {one["execution_id"] for one in found} == {id_}
-    assert [json.loads(line) for line in followed.stdout.splitlines()] == found
+    again = [json.loads(line) for line in followed.stdout.splitlines()]
+    assert again[: len(found)] == found  # what Prefect logs may come between
     nothing = installation.run("logs", "--project", "nobody", "--level", "ERROR")
     assert (nothing.returncode, nothing.stdout) == (0, "")
 

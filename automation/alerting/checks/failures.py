@@ -1,7 +1,8 @@
 """Failures: of a workflow in a row, and for good. What has one cause is one finding, however many it concerns."""
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -105,9 +106,7 @@ async def dead_letters(look: Look, rule: DeadLetters) -> Found:
     since = look.now - timedelta(seconds=rule.newer_than_seconds)
     rows = await look.session.execute(_LETTERS, {"since": since, "counted": _COUNTED})
     letters = [_Failure(*row) for row in rows]
-    causes: defaultdict[str, list[_Failure]] = defaultdict(list)
-    for one in letters:
-        causes[_cause(one.error_code, one.step, one.message)].append(one)
+    causes = await asyncio.to_thread(_by_cause, letters)
     threshold = f"{rule.at_least} open in {rule.newer_than_seconds / 3600:g} h"
     return Found(
         [
@@ -117,6 +116,13 @@ async def dead_letters(look: Look, rule: DeadLetters) -> Found:
         ],
         keeps=len(letters) == _COUNTED,
     )
+
+
+def _by_cause(failures: Iterable[_Failure]) -> dict[str, list[_Failure]]:
+    causes: defaultdict[str, list[_Failure]] = defaultdict(list)
+    for one in failures:
+        causes[_cause(one.error_code, one.step, one.message)].append(one)
+    return causes
 
 
 @lru_cache(maxsize=4096)

@@ -31,7 +31,8 @@ async def test_a_step_that_the_database_refuses_for_good_is_told_with_its_run_in
     await seen.tell()
 
     assert seen.told == ["CRITICAL: W publish failed at broken: DATABASE_ERROR: no space left"]
-    for part in (f"/ops/executions/{id_}/", "Project: p1", "docs/runbook.md#critical-errors"):
+    links = (f"/ops/executions/{id_}/", f"/runs/flow-run/{flow_run.id}", "docs/runbook.md#critical-errors")
+    for part in (*links, "Project: p1"):
         assert part in seen.bodies[0]
     alert = await seen.alert()
     assert (alert.execution_id, alert.project_id) == (id_, "p1")

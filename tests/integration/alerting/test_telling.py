@@ -10,10 +10,11 @@ from uuid import UUID
 import httpx
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import update
+from sqlalchemy import text, update
 from standardwebhooks import Webhook
 
 from automation.alerting import silences
+from automation.alerting.checks import CHECKS, Found, Look
 from automation.alerting.loop import Alerting
 from automation.alerting.sightings import sighting
 from automation.api.alerts import shown_alert
@@ -394,3 +395,26 @@ async def test_who_looks_after_it_is_not_told_again_but_hears_when_it_is_over(
 async def test_settings_say_what_to_sign_with() -> None:
     with pytest.raises(SettingError, match="AUTOMATION_ALERT_WEBHOOK_SECRET"):
         receivers.of_alerts(Settings(alert_webhook_url="http://pager.example/"), shown_alert)
+
+
+# --- a rule that cannot be evaluated -----------------------------------------------------------------------------
+
+
+async def test_a_rule_that_cannot_be_evaluated_keeps_no_other_from_it_and_ends_nothing(
+    watch: MakeWatch, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules: dict[str, Any] = {"no-worker": {"for_seconds": 0}, "dead-letters": {"for_seconds": 0}, "critical-errors": {}}
+    seen = watch(rules)
+    await seen.look()
+    assert await seen.states() == [("no-worker", "FIRING")]
+
+    async def broken(look: Look, rule: Any) -> Found:
+        await look.session.execute(text("SELECT 1 / 0"))
+        return Found()
+
+    monkeypatch.setitem(CHECKS, "no_worker", broken)
+    await fails(database, await rows.workflow(database))
+    await seen.look()
+
+    assert sorted(await seen.states()) == [("dead-letters", "FIRING"), ("no-worker", "FIRING")]
+    assert len(seen.told) == 2

@@ -63,6 +63,8 @@ async def test_a_window_is_given_by_its_length_or_its_ends_and_answered(api: Api
         ({"window": "999999d"}, "until"),
         ({"since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"}, "until"),
         ({"since": "2026-01-02T00:00:00"}, "since"),
+        ({"until": "0.5"}, "until"),
+        ({"until": "9999-12-31T23:59:59-12:00"}, "until"),
         ({"bucket": "90s"}, "bucket"),
         ({"bucket": "1h", "project_id": "p1"}, "bucket"),
         ({"kind": "a\x00b"}, "kind"),

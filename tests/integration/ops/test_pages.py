@@ -395,11 +395,9 @@ async def test_more_of_it_takes_no_more_statements(operator: Visitor, path: str)
     await everything(operator.api)
     with counted(operator.api) as few:
         await operator.page(path)
-    async with operator.api.database.transaction() as session:
-        workflow_id = (await session.scalars(select(Execution.workflow_id))).first()
-    assert workflow_id
     more: list[Base] = [Alert(rule="r", fingerprint=str(n), severity="WARNING", message="m") for n in range(10)]
     for n in range(10):
+        workflow_id = await operator.api.workflow(f"p{n}")
         id_ = await operator.api.execution(workflow_id, Status.RUNNING, key=str(n), workflow_version=1)
         more.append(DeadLetter(execution_id=id_, workflow_id=workflow_id, kind="k", error_code="X", error_message="x"))
     await write(operator.api.database, *more)

@@ -312,6 +312,34 @@ async def test_the_result_and_the_log_say_what_went_and_what_room_that_left(
     assert "for new ones" in step.lines[-1].message
 
 
+async def test_what_is_written_meanwhile_never_waits_for_a_deletion(database: Database, store: Any) -> None:
+    old = [execution(40) for _ in range(3000)]
+    async with database.transaction() as session:
+        session.add_all(old)
+        await session.flush()
+        session.add_all(
+            StepExecution(execution_id=one.id, identifier=f"s{number}", step_type="S", order=1, status="COMPLETED")
+            for one in old
+            for number in range(3)
+        )
+    deletion = asyncio.create_task(maintenance.delete_rows(database, utc_now() - timedelta(days=30)))
+    written = 0
+    while not deletion.done():
+        async with database.transaction() as session:
+            await session.execute(text("SET LOCAL lock_timeout = '200ms'"))  # an error for who has to wait
+            young = execution(0, Status.PENDING)
+            session.add(young)
+            await session.flush()
+            session.add(
+                StepExecution(execution_id=young.id, identifier="s", step_type="S", order=1, status="COMPLETED")
+            )
+            young.status = Status.COMPLETED
+        written += 1
+    assert await deletion == {"workflow_executions": 3000, "step_executions": 9000}
+    assert written > 10
+    assert await count(database, Execution) == written
+
+
 async def test_backups_of_long_deleted_pages_go_too(step: StepContext, prefect_api: str) -> None:
     deleted = step.settings.runtime_root / "p/pages/.deleted/old.json"
     deleted.parent.mkdir(parents=True)
