@@ -14,7 +14,7 @@ from automation.api.services import ServicesOf
 from automation.errors import RefusedError
 from automation.models import utc_now
 from automation.monitoring import insights
-from automation.monitoring.insights import Window
+from automation.monitoring.windows import Window
 
 router = APIRouter(prefix="/insights", tags=["insights"])
 
@@ -174,16 +174,14 @@ async def get_workflow_insights(
     kind: NameFilter = None,
     bucket: Annotated[str | None, Query(pattern=_LENGTH, description="Length of the parts of `history`.")] = None,
 ) -> WorkflowsOut:
-    """Execution time and success rate by type of workflow. Of a project: of its latest 10,000 executions, without
-    `history`.
-    """
+    """Execution time and success rate by type of workflow. Of a project: of its latest 10,000 executions."""
     window = _window(since, until, length)
     project_id = caller.among(project_id)
-    if bucket and project_id is not None:
-        raise RefusedError("bucket: the history is of the whole platform only; leave it out", "bucket")
     async with services.database.transaction() as session:
         found = await insights.workflow_insights(session, window, project_id=project_id, kind=kind)
-        history = bucket and await insights.workflow_history(session, window, _duration(bucket), kind=kind)
+        history = bucket and await insights.workflow_history(
+            session, window, _duration(bucket), project_id=project_id, kind=kind
+        )
     return WorkflowsOut(
         since=window.since,
         until=window.until,

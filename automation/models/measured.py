@@ -37,7 +37,7 @@ class Ending(Base):
 class Timing(Base):
     """How often something happened in a stretch of time, and how long it took: one bucket of a histogram.
 
-    `resolution` is `minute`, `hour` or `ever`; `at` is when the stretch began (1970 for `ever`). `bucket` is the index
+    `resolution` is `minute`, `hour`, `day` or `ever`; `at` is when the stretch began (1970 for `ever`). `bucket` is the index
     of the bound that the durations do not exceed (`automation.monitoring.histogram`), or -1 of what has none.
 
         measure   of                            kind      name          status
@@ -79,7 +79,7 @@ class ErrorGroup(Base):
 
 
 class ErrorCount(Base):
-    """How many failures of a group there were in a minute or an hour, as in `Timing`."""
+    """How many failures of a group there were in a minute, an hour or a day, as in `Timing`."""
 
     __tablename__ = "error_counts"
 

@@ -1,6 +1,7 @@
 """Failures by their cause: the groups that fingerprints make, and how often each came up."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -114,10 +115,10 @@ def bounded(groups: dict[str, Group], known: Collection[str], room: int) -> dict
 
 
 def _counts(one: Group) -> Iterable[Json]:
-    hours: dict[datetime, int] = {}
+    counts: Counter[tuple[str, datetime]] = Counter()
     for minute, times in one.minutes.items():
-        yield {"resolution": "minute", "at": minute, "fingerprint": one.fingerprint, "count": times}
         hour = minute.replace(minute=0)
-        hours[hour] = hours.get(hour, 0) + times
-    for hour, times in hours.items():
-        yield {"resolution": "hour", "at": hour, "fingerprint": one.fingerprint, "count": times}
+        for begin in (("minute", minute), ("hour", hour), ("day", hour.replace(hour=0))):
+            counts[begin] += times
+    for (resolution, at), times in counts.items():
+        yield {"resolution": resolution, "at": at, "fingerprint": one.fingerprint, "count": times}

@@ -27,9 +27,9 @@ _TIDY = 3600.0
 
 _KEPT = {
     "timings": "(resolution = 'minute' AND at < now() - interval '2 days')"
-    " OR (resolution = 'hour' AND at < now() - interval '91 days')",
+    " OR (resolution IN ('hour', 'day') AND at < now() - interval '91 days')",
     "error_counts": "(resolution = 'minute' AND at < now() - interval '2 days')"
-    " OR (resolution = 'hour' AND at < now() - interval '91 days')",
+    " OR (resolution IN ('hour', 'day') AND at < now() - interval '91 days')",
     "error_groups": "last_seen < now() - interval '91 days'",
     "resource_samples": "at < now() - interval '7 days'",
 }
@@ -94,7 +94,7 @@ _STEPS = """
 
 
 def _add(facts: str) -> TextClause:
-    """Count facts by the minute, and these by the hour and for ever."""
+    """Count facts by the minute, and these by the hour, the day and for ever."""
     bounds = "CAST(:bounds AS double precision[])"
     return text(f"""
         WITH {facts},
@@ -112,7 +112,8 @@ def _add(facts: str) -> TextClause:
         INSERT INTO timings (resolution, measure, at, kind, name, status, bucket, count, total_ms)
         SELECT r.resolution, measure, r.at, kind, name, status, bucket, sum(count), sum(total_ms)
         FROM minutes AS m, LATERAL (VALUES
-            ('minute', m.at), ('hour', date_trunc('hour', m.at, 'UTC')), ('ever', to_timestamp(0))
+            ('minute', m.at), ('hour', date_trunc('hour', m.at, 'UTC')), ('day', date_trunc('day', m.at, 'UTC')),
+            ('ever', to_timestamp(0))
         ) AS r(resolution, at)
         GROUP BY r.resolution, measure, r.at, kind, name, status, bucket
         ON CONFLICT (resolution, measure, at, kind, name, status, bucket)

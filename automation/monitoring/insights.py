@@ -1,16 +1,17 @@
 """Figures of the past, in windows of time: workflows, steps, errors.
 
 They are read from rollups (`automation.monitoring.fold`), never from the executions, so that a window of 90 days over
-millions of executions is some thousand rows. A window up to `BY_MINUTE` long is exact to the minute, a longer one to
-the hour: its edges are rounded outwards. What has ended stands in the rollups some seconds later.
+millions of executions is some thousand rows: days, and hours and minutes at its ends (`automation.monitoring.windows`).
+What has ended stands in the rollups some seconds later. Those of one project are read from its executions
+(`automation.monitoring.of_project`).
 """
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, cast, func, select
+from sqlalchemy import BigInteger, ColumnElement, and_, cast, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.errors import RefusedError
@@ -18,50 +19,12 @@ from automation.models import FINAL, ErrorCount, ErrorGroup, ResourceSample, Sta
 from automation.monitoring import of_project
 from automation.monitoring.errors_seen import Group
 from automation.monitoring.histogram import Histogram, merged
+from automation.monitoring.windows import EPOCH, LENGTHS, Window, finest, stretches
 
-LONGEST = timedelta(days=90)
-"""The longest window; rollups by the hour are kept that long."""
-
-BY_MINUTE = timedelta(hours=24)
-"""Windows up to this long are read by the minute, if they begin in the last two days."""
-
-_MINUTES_KEPT = timedelta(hours=47)
-_SLACK = timedelta(minutes=1)
-"""A window may be longer by that: its two ends may come from two looks at the clock."""
 _MOST_BUCKETS = 1000
 _MOST_POINTS = 300
 _SAMPLED = timedelta(seconds=15)
 _SUMS = (cast(func.sum(Timing.count), BigInteger), func.sum(Timing.total_ms))
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """From `since` (inclusive) to `until` (exclusive), both timezone-aware.
-
-    Raises:
-        RefusedError: it ends before it begins, or is longer than `LONGEST`.
-    """
-
-    since: datetime
-    until: datetime
-
-    def __post_init__(self) -> None:
-        if self.until <= self.since:
-            raise RefusedError(f"until: the window ends ({self.until}) before it begins ({self.since})", "until")
-        if self.until - self.since > LONGEST + _SLACK:
-            raise RefusedError(f"since: the window is longer than {LONGEST.days} days", "since")
-
-    @property
-    def resolution(self) -> str:
-        """`minute` or `hour`: that of the figures it is read from."""
-        is_short = self.until - self.since <= BY_MINUTE + _SLACK and self.since > utc_now() - _MINUTES_KEPT
-        return "minute" if is_short else "hour"
-
-    @property
-    def begin(self) -> datetime:
-        """`since`, rounded down to the resolution."""
-        down = self.since.astimezone(UTC).replace(second=0, microsecond=0)
-        return down if self.resolution == "minute" else down.replace(minute=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +145,7 @@ async def workflow_insights(
     else:
         query = (
             select(Timing.measure, Timing.kind, Timing.status, Timing.bucket, *_SUMS)
-            .where(*_within(window), Timing.measure.in_(("run", "done")))
+            .where(_within(window, Timing), Timing.measure.in_(("run", "done")))
             .group_by(Timing.measure, Timing.kind, Timing.status, Timing.bucket)
         )
         rows = (await session.execute(query)).tuples().all()
@@ -214,34 +177,46 @@ def _workflow(kind: str, runs: Times, done: Histogram) -> WorkflowInsight:
 
 
 async def workflow_history(
-    session: AsyncSession, window: Window, bucket: timedelta, *, kind: str | None = None
+    session: AsyncSession,
+    window: Window,
+    bucket: timedelta,
+    *,
+    project_id: str | None = None,
+    kind: str | None = None,
 ) -> list[Bucket]:
     """The same over time, oldest first, without the buckets in which nothing ended; they begin at whole multiples of
     `bucket` since 1970.
 
+    Of one project: read from the same executions, those of them that ended in the window.
+
     Args:
-        bucket: whole minutes; whole hours in a window that is read by the hour.
+        bucket: whole minutes; whole hours in a window that begins by the hour.
 
     Raises:
         RefusedError: it is not, or there would be more than 1000 of them.
     """
     _check_bucket(window, bucket)
-    begin = func.date_bin(bucket, Timing.at, datetime.fromtimestamp(0, UTC))
-    query = (
-        select(begin, Timing.kind, Timing.status, Timing.bucket, *_SUMS)
-        .where(*_within(window), Timing.measure == "run", *([Timing.kind == kind] if kind is not None else []))
-        .group_by(begin, Timing.kind, Timing.status, Timing.bucket)
-    )
+    if project_id is not None:
+        rows = await of_project.history(session, project_id, window.since, window.until, bucket)
+    else:
+        begin = func.date_bin(bucket, Timing.at, EPOCH)
+        query = (
+            select(begin, Timing.kind, Timing.status, Timing.bucket, *_SUMS)
+            .where(_within(window, Timing, bucket), Timing.measure == "run")
+            .group_by(begin, Timing.kind, Timing.status, Timing.bucket)
+        )
+        rows = (await session.execute(query)).tuples().all()
     runs: dict[tuple[datetime, str], Times] = defaultdict(lambda: defaultdict(Histogram))
-    for at, of, status, index, count, total_ms in (await session.execute(query)).tuples():
-        runs[at, of][of, status].add(index, count, total_ms)
+    for at, of, status, index, count, total_ms in rows:
+        if kind in (None, of):
+            runs[at, of][of, status].add(index, count, total_ms)
     return [_bucket(at, of, runs[at, of]) for at, of in sorted(runs)]
 
 
 def _check_bucket(window: Window, bucket: timedelta) -> None:
-    unit = timedelta(minutes=1) if window.resolution == "minute" else timedelta(hours=1)
-    if bucket < unit or bucket % unit:
-        raise RefusedError(f"bucket: {bucket} is no multiple of the {window.resolution} in this window", "bucket")
+    unit = finest(window.since, utc_now())
+    if bucket < LENGTHS[unit] or bucket % LENGTHS[unit]:
+        raise RefusedError(f"bucket: {bucket} is no multiple of the {unit} in this window", "bucket")
     if (window.until - window.since) / bucket > _MOST_BUCKETS:
         raise RefusedError(f"bucket: {bucket} makes more than {_MOST_BUCKETS} of this window", "bucket")
 
@@ -263,7 +238,7 @@ async def step_insights(
     else:
         query = (
             select(Timing.kind, Timing.name, Timing.status, Timing.bucket, *_SUMS)
-            .where(*_within(window), Timing.measure == "step")
+            .where(_within(window, Timing), Timing.measure == "step")
             .group_by(Timing.kind, Timing.name, Timing.status, Timing.bucket)
         )
         rows = (await session.execute(query)).tuples().all()
@@ -303,7 +278,7 @@ async def error_insights(
     query = (
         select(ErrorGroup, count)
         .join(ErrorCount, ErrorCount.fingerprint == ErrorGroup.fingerprint)
-        .where(ErrorCount.resolution == window.resolution, ErrorCount.at >= window.begin, ErrorCount.at < window.until)
+        .where(_within(window, ErrorCount))
         .group_by(ErrorGroup.fingerprint)
         .order_by(count.desc(), ErrorGroup.fingerprint)
         .limit(limit)
@@ -324,9 +299,16 @@ def _error(group: ErrorGroup | Group, count: int) -> ErrorInsight:
     )
 
 
-def _within(window: Window) -> tuple[ColumnElement[bool], ...]:
-    """pk_timings: the resolution, the measure, then the time."""
-    return Timing.resolution == window.resolution, Timing.at >= window.begin, Timing.at < window.until
+def _within(
+    window: Window, rollup: type[Timing | ErrorCount], bucket: timedelta = LENGTHS["day"]
+) -> ColumnElement[bool]:
+    """A range of the primary key for each stretch."""
+    return or_(
+        *(
+            and_(rollup.resolution == one.resolution, rollup.at >= one.begin, rollup.at < one.end)
+            for one in stretches(window, utc_now(), bucket)
+        )
+    )
 
 
 async def resource_insights(session: AsyncSession, window: Window) -> list[ResourceSeries]:

@@ -6,7 +6,7 @@ stand side by side in an index (ix_workflow_executions_project_id_created_at); w
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -25,25 +25,36 @@ _BUCKET = """CASE WHEN ms IS NULL THEN -1
     ELSE width_bucket(ms, CAST(:bounds AS double precision[]))
         - (ms = ANY(CAST(:bounds AS double precision[])))::int END"""
 
-_EXECUTIONS = text(f"""
+_TIMED = f"""
     WITH latest AS MATERIALIZED ({_LATEST.format(most=10_000)}),
     facts AS (
-        SELECT 'run' AS measure, kind, status,
+        SELECT 'run' AS measure, completed_at, kind, status,
             CASE WHEN started_at IS NOT NULL THEN completed_at - greatest(started_at, asked_at) END AS took
         FROM latest LEFT JOIN LATERAL (
             SELECT max(a.ended_at) AS asked_at FROM execution_attempts AS a
             WHERE a.execution_id = latest.id AND latest.attempt > 1 AND a.asked_by <> ''
         ) AS again ON true
-        UNION ALL SELECT 'done', kind, '', completed_at - created_at FROM latest
+        UNION ALL SELECT 'done', completed_at, kind, '', completed_at - created_at FROM latest
         WHERE status = 'COMPLETED' AND NOT EXISTS (
             SELECT FROM execution_attempts AS a
             WHERE a.execution_id = latest.id AND latest.attempt > 1 AND a.asked_by <> '')
     ),
     timed AS (
-        SELECT measure, kind, status, (extract(epoch FROM took) * 1000)::double precision AS ms FROM facts
+        SELECT measure, completed_at, kind, status, (extract(epoch FROM took) * 1000)::double precision AS ms FROM facts
     )
+"""  # noqa: S608 (our own text; values are parameters)
+
+_EXECUTIONS = text(f"""
+    {_TIMED}
     SELECT measure, kind, status, {_BUCKET} AS bucket, count(*), coalesce(sum(ms), 0)
     FROM timed GROUP BY 1, 2, 3, 4
+""")  # noqa: S608 (our own text; values are parameters)
+
+_HISTORY = text(f"""
+    {_TIMED}
+    SELECT date_bin(:part, completed_at, to_timestamp(0)), kind, status, {_BUCKET} AS bucket,
+        count(*), coalesce(sum(ms), 0)
+    FROM timed WHERE measure = 'run' AND completed_at < :until GROUP BY 1, 2, 3, 4
 """)  # noqa: S608 (our own text; values are parameters)
 
 _STEPS = text(f"""
@@ -71,6 +82,14 @@ async def executions(
     """Rows of measure (`run`, `done`), kind, status, bucket, count, sum in ms."""
     parameters = {"project_id": project_id, "since": since, "until": until, "bounds": list(BOUNDS_MS)}
     return (await session.execute(_EXECUTIONS, parameters)).tuples().all()
+
+
+async def history(
+    session: AsyncSession, project_id: str, since: datetime, until: datetime, part: timedelta
+) -> Sequence[tuple[Any, ...]]:
+    """Rows of the begin of a part of the time, kind, status, bucket, count, sum in ms: of what ended before `until`."""
+    parameters = {"project_id": project_id, "since": since, "until": until, "part": part, "bounds": list(BOUNDS_MS)}
+    return (await session.execute(_HISTORY, parameters)).tuples().all()
 
 
 async def steps(session: AsyncSession, project_id: str, since: datetime, until: datetime) -> Sequence[tuple[Any, ...]]:

@@ -18,7 +18,7 @@ _BY_MINUTE = timedelta(hours=46)
 _SLACK = timedelta(minutes=1)
 """A window may be longer by that: its two ends may come from two looks at the clock."""
 
-_EPOCH = datetime.fromtimestamp(0, UTC)
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ def _tiled(begin: datetime, end: datetime, resolutions: Sequence[str]) -> Iterat
 
 
 def _down(at: datetime, length: timedelta) -> datetime:
-    return _EPOCH + (at - _EPOCH) // length * length
+    return EPOCH + (at - EPOCH) // length * length
 
 
 def _up(at: datetime, length: timedelta) -> datetime:
-    return _EPOCH - (_EPOCH - at) // length * length
+    return EPOCH - (EPOCH - at) // length * length

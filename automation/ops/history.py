@@ -16,7 +16,6 @@ from automation.monitoring.insights import (
     ErrorInsight,
     ResourceSeries,
     StepInsight,
-    Window,
     WorkflowInsight,
     error_insights,
     resource_insights,
@@ -24,6 +23,7 @@ from automation.monitoring.insights import (
     workflow_history,
     workflow_insights,
 )
+from automation.monitoring.windows import Window
 from automation.ops.guard import Viewer
 from automation.ops.plots import Column, columns, line, nice_top
 from automation.ops.rendering import page
@@ -78,8 +78,9 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The page; `over` and `used` are empty for who sees one project only."""
+    """The page; for who sees one project `only`, `used` is empty."""
 
+    only: str | None
     since: datetime
     until: datetime
     bucket: timedelta
@@ -106,18 +107,18 @@ async def show_history(
         workflows = await workflow_insights(session, chosen, project_id=viewer.only, kind=kind)
         steps = await step_insights(session, chosen, project_id=viewer.only, kind=kind)
         errors = await error_insights(session, chosen, project_id=viewer.only, limit=ERRORS)
-        history, series = [], []
+        history = await workflow_history(session, chosen, bucket, project_id=viewer.only, kind=kind)
+        series = []
         if viewer.only is None:
-            history = await workflow_history(session, chosen, bucket, kind=kind)
             series = await resource_insights(session, Window(max(chosen.since, until - _RESOURCES_KEPT), until))
+    workflows.sort(key=lambda one: -one.count)
     view = View(
+        only=viewer.only,
         since=chosen.since,
         until=until,
         bucket=bucket,
-        workflows=sorted(workflows, key=lambda one: -one.count),
-        over=[_over(one, history, chosen, bucket) for one in sorted(workflows, key=lambda one: -one.count)]
-        if viewer.only is None
-        else [],
+        workflows=workflows,
+        over=[_over(one, history, chosen, bucket) for one in workflows],
         steps=sorted(steps, key=lambda one: -(one.p95_ms or 0)),
         errors=errors,
         used=[used for used in map(_used, sorted(series, key=_place)) if used.cpu or used.memory],

@@ -23,7 +23,8 @@ from automation.models import (
     utc_now,
 )
 from automation.monitoring.fold import fold, fold_all, tidy
-from automation.monitoring.insights import Window, error_insights, step_insights, workflow_insights
+from automation.monitoring.insights import error_insights, step_insights, workflow_insights
+from automation.monitoring.windows import Window
 from tests.integration import rows
 from tests.integration.monitoring.ending import end_it, ended
 
@@ -235,7 +236,9 @@ async def test_figures_that_no_window_reaches_are_removed_and_those_of_prometheu
         await tidy(session)
 
     kept = {(one.resolution, one.status) for one in await rows.every(database, Timing) if one.measure == "run"}
-    assert kept == {("hour", "COMPLETED"), ("ever", "COMPLETED"), ("ever", "FAILED")}
+    assert kept == {
+        ("hour", "COMPLETED"), ("day", "COMPLETED"), ("ever", "COMPLETED"), ("ever", "FAILED"),
+    }  # fmt: skip
     assert await rows.every(database, ErrorGroup) == []
     assert await rows.every(database, ErrorCount) == []
     assert await rows.every(database, ResourceSample) == []

@@ -17,7 +17,6 @@ from automation.models import Execution, Status, StepExecution, utc_now
 from automation.monitoring.fold import fold_all
 from automation.monitoring.insights import (
     StepInsight,
-    Window,
     WorkflowInsight,
     error_insights,
     resource_insights,
@@ -25,6 +24,7 @@ from automation.monitoring.insights import (
     workflow_insights,
 )
 from automation.monitoring.resources import Sampler
+from automation.monitoring.windows import Window
 from automation.settings import get_settings
 from automation.steps import Result, StepContext
 from flows.auto_save import auto_save

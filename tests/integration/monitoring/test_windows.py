@@ -9,13 +9,13 @@ from automation.errors import RefusedError
 from automation.models import ResourceSample, Status, utc_now
 from automation.monitoring.fold import fold_all
 from automation.monitoring.insights import (
-    Window,
     error_insights,
     resource_insights,
     step_insights,
     workflow_history,
     workflow_insights,
 )
+from automation.monitoring.windows import Window
 from tests.integration import rows
 from tests.integration.monitoring.ending import ended
 
@@ -58,6 +58,71 @@ async def test_a_long_window_is_read_by_the_hour_and_says_the_same(database: Dat
             [error] = await error_insights(session, window)
             counts[days] = (found.completed, found.failed, error.count)
     assert counts == {1: (1, 1, 1), 7: (2, 2, 2), 90: (3, 3, 3)}
+
+
+async def test_a_window_from_within_a_day_is_exact_at_both_ends(database: Database) -> None:
+    workflow_id = await rows.workflow(database, kind="auto-save")
+    now = utc_now().replace(second=0, microsecond=0)
+    begin, end = hour(24 * 9 + 5), now - timedelta(minutes=20)
+    for at in (
+        begin - timedelta(seconds=1), begin, begin + timedelta(hours=1), begin + timedelta(days=1), hour(24 * 4),
+        end - timedelta(hours=2), end - timedelta(seconds=1), end, end + timedelta(minutes=1),
+    ):  # fmt: skip
+        await ended(
+            database, workflow_id, Status.FAILED, at=at, seconds=0.1, steps={"SAVE": (Status.FAILED, 1.0)},
+            error_code="NETWORK_ERROR", error_message="no answer",
+        )  # fmt: skip
+    await fold_all(database)
+
+    async with database.transaction() as session:
+        [found] = await workflow_insights(session, Window(begin, end))
+        [step] = await step_insights(session, Window(begin, end))
+        [error] = await error_insights(session, Window(begin, end))
+        [inner] = await workflow_insights(session, Window(begin + timedelta(hours=1), end - timedelta(minutes=1)))
+    assert (found.count, step.count, error.count, inner.count) == (6, 6, 6, 4)
+
+
+async def test_a_history_by_hours_or_days_has_each_ending_in_its_own_bucket(database: Database) -> None:
+    workflow_id = await rows.workflow(database, kind="auto-save")
+    midnight = hour(0).replace(hour=0) - timedelta(days=20)
+    for after in (0, 11, 12, 23, 24, 47):
+        await ended(database, workflow_id, at=midnight + timedelta(hours=after))
+    await fold_all(database)
+
+    async with database.transaction() as session:
+        window = Window(midnight, midnight + timedelta(days=3))
+        halves = await workflow_history(session, window, timedelta(hours=12))
+        days = await workflow_history(session, window, timedelta(days=1))
+        rest = await workflow_history(session, Window(midnight + timedelta(hours=12), window.until), timedelta(days=1))
+    assert [((one.at - midnight) / timedelta(hours=1), one.completed) for one in halves] == [
+        (0, 2), (12, 2), (24, 1), (36, 1),
+    ]  # fmt: skip
+    assert [(one.at - midnight, one.completed) for one in days] == [(timedelta(0), 4), (timedelta(days=1), 2)]
+    assert [(one.at - midnight, one.completed) for one in rest] == [(timedelta(0), 2), (timedelta(days=1), 2)]
+
+
+async def test_a_project_s_history_is_of_its_own_executions_that_ended_in_the_window(database: Database) -> None:
+    saves = await rows.workflow(database, kind="auto-save", project_id="p1")
+    publishes = await rows.workflow(database, kind="publish", project_id="p1")
+    foreign = await rows.workflow(database, kind="auto-save", project_id="p2")
+    begin = hour(5)
+    await ended(database, saves, at=begin + timedelta(minutes=10), seconds=1)
+    await ended(database, saves, Status.FAILED, at=begin + timedelta(minutes=12), seconds=1)
+    await ended(database, publishes, Status.CANCELLED, at=begin + timedelta(minutes=31))
+    await ended(database, saves, at=begin + timedelta(minutes=61), seconds=120)
+    await ended(database, foreign, at=begin + timedelta(minutes=10))
+
+    async with database.transaction() as session:
+        window, part = Window(begin, begin + timedelta(hours=1)), timedelta(minutes=5)
+        found = await workflow_history(session, window, part, project_id="p1")
+        only = await workflow_history(session, window, part, project_id="p1", kind="publish")
+        assert await workflow_history(session, window, part, project_id="nobody") == []
+    assert [(one.at - begin, one.kind, one.completed, one.failed, one.cancelled) for one in found] == [
+        (timedelta(minutes=10), "auto-save", 1, 1, 0),
+        (timedelta(minutes=30), "publish", 0, 0, 1),
+    ]
+    assert 794 < (found[0].p50_ms or 0) < 1260
+    assert [one.kind for one in only] == ["publish"]
 
 
 async def test_history_has_a_bucket_for_each_stretch_and_kind_in_which_something_ended(database: Database) -> None:

@@ -31,6 +31,7 @@ from automation.models import (
     utc_now,
 )
 from tests.integration.api.serving import Api
+from tests.integration.monitoring.ending import ended
 from tests.integration.ops.visiting import Visitor, key_of
 from tests.integration.rows import write
 from tests.unit.runtime.reading import ADDRESSES, read
@@ -194,6 +195,21 @@ async def test_a_key_of_one_project_sees_nothing_of_another(stranger: Visitor) -
     assert "domestic" in now
     assert 'id="processes"' not in now, "what concerns the platform is not theirs"
     assert 'id="used"' not in await stranger.page("history/")
+
+
+async def test_a_key_of_one_project_sees_how_that_project_went_over_time(stranger: Visitor) -> None:
+    mine, other = await stranger.api.workflow("p2"), await stranger.api.workflow("p1", kind="foreign")
+    for minutes in (2, 2, 50):
+        await ended(stranger.api.database, mine, at=utc_now() - timedelta(minutes=minutes))
+    await ended(stranger.api.database, other)
+    await stranger.sign_in((await key_of(stranger.api, "read", project_id="p2"))["key"])
+
+    page = await stranger.page("history/", window="1h")
+
+    elements = read(page).elements
+    assert len([1 for name, attributes in elements if attributes.get("id", "").startswith("over-")]) == 1
+    assert len([1 for name, attributes in elements if name == "rect" and "completed" in attributes["class"]]) == 2
+    assert "latest 10,000 executions" in page
 
 
 # --- one by one ------------------------------------------------------------------------------------------------
