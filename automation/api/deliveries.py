@@ -23,7 +23,14 @@ from automation.redaction import RedactedText
 router = APIRouter(prefix="/deliveries", tags=["deliveries"])
 
 DeliveryStatus = Literal["PENDING", "DELIVERED", "FAILED"]
-DeliveryType = Literal["workflows.ready", "execution.completed", "execution.failed", "execution.cancelled", "alert.firing", "alert.resolved"]
+DeliveryType = Literal[
+    "workflows.ready",
+    "execution.completed",
+    "execution.failed",
+    "execution.cancelled",
+    "alert.firing",
+    "alert.resolved",
+]
 
 
 class DeliveryOut(BaseModel):

@@ -53,7 +53,7 @@ async def api(api: Api) -> AsyncIterator[Api]:
 async def objects(api: Api) -> dict[str, str]:
     """What stands in place of `{id}` below each noun."""
     await api.post("events/", page_event("p1", id="e1"))
-    step = {"step_type": "TRANSFORM", "config": {"output": 1}}
+    step = {"step_type": "TRANSFORM", "config": {"output": {"a": 1}}}
     body = {"name": "W", "project_id": "p1", "steps": [step], "triggers": [{"trigger_type": "WEBHOOK"}]}
     made = (await api.post("workflows/", body)).json()
     execution = await api.execution(UUID(made["id"]), Status.FAILED)
