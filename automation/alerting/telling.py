@@ -70,7 +70,7 @@ def _is_due(
     if last is not None and now < last + timedelta(seconds=cooldown):
         return False
     went_on = rule.type == "sightings" and alert.count > alert.notified_count and alert.acknowledged_at is None
-    return alert.notified_at is None or went_on
+    return alert.notified_count == 0 or went_on
 
 
 def _may_be_told(alert: Alert, rules: Rules, silences: Iterable[Silence], now: datetime) -> bool:
@@ -94,8 +94,9 @@ async def _tell_firing(
                 reached.append({"channel": channel.key})
     await _deliver(session, alert, FIRING, settings, now)
     alert.recipients = [*alert.recipients, *(one for one in reached if one not in alert.recipients)]
-    alert.notified_at = now
     alert.notified_count = alert.count
+    if reached or settings.alert_webhook_url:
+        alert.notified_at = now
 
 
 async def _tell_over(session: AsyncSession, alert: Alert, settings: Settings, links: Links, now: datetime) -> None:
@@ -116,7 +117,7 @@ async def _tell_over(session: AsyncSession, alert: Alert, settings: Settings, li
 
 def _admins_message(alert: Alert, rule: Rule, links: Links) -> tuple[str, str]:
     """Subject and body of what administrators read at three in the morning."""
-    held_back = alert.count - alert.notified_count if alert.notified_at else alert.count
+    held_back = alert.count - alert.notified_count
     lines = [
         alert.details.get("body", ""),
         f"{rule.title}. Threshold: {alert.details.get('threshold') or 'none'}.",

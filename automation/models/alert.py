@@ -74,9 +74,9 @@ class Alert(WithId, Base):
     last_seen_at: Mapped[datetime] = mapped_column(default=utc_now)
     resolved_at: Mapped[datetime | None]
     notified_at: Mapped[datetime | None]
-    """When people were told of it last."""
+    """When somebody was told of it last; there may be nobody to be told."""
     notified_count: Mapped[int] = mapped_column(server_default="0", default=0)
-    """`count` as they were told."""
+    """`count` as they were told, or would have been; 0 before."""
     over_notified_at: Mapped[datetime | None]
     recipients: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"), default=list)
     """Who was told, and is to be told when it is over: `{"channel"}`, of an owner `{"channel", "to",

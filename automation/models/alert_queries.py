@@ -91,8 +91,7 @@ _ANYTHING = text("""
     SELECT now(),
         EXISTS (SELECT FROM sightings),
         EXISTS (
-            SELECT FROM alerts WHERE state IN ('PENDING', 'FIRING') AND state = 'FIRING'
-                AND (notified_at IS NULL OR count > notified_count)
+            SELECT FROM alerts WHERE state IN ('PENDING', 'FIRING') AND state = 'FIRING' AND count > notified_count
         ),
         EXISTS (
             SELECT FROM alerts
@@ -152,7 +151,7 @@ async def told_last(session: AsyncSession, things: Collection[tuple[str, str]]) 
         .group_by(Alert.rule, Alert.fingerprint)
     )
     rows = (await session.execute(query)).tuples() if things else ()
-    return {(rule, fingerprint): at for rule, fingerprint, at in rows}
+    return {(rule, fingerprint): at for rule, fingerprint, at in rows if at}
 
 
 async def silences_in_force(session: AsyncSession, now: datetime) -> Sequence[Silence]:

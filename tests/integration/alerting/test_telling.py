@@ -168,6 +168,13 @@ async def test_what_is_only_for_information_is_told_to_nobody(watch: MakeWatch) 
     assert seen.told == []
 
 
+async def test_where_there_is_nobody_to_be_told_an_alert_does_not_say_that_somebody_was(watch: MakeWatch) -> None:
+    seen = watch({"critical-errors": {}}, {"admin_notify_urls": ()})
+    await first(seen)
+    alert = await seen.alert()
+    assert (alert.state, alert.notified_at) == ("FIRING", None)
+
+
 # --- channels ----------------------------------------------------------------------------------------------------
 
 

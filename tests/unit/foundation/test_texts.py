@@ -2,7 +2,7 @@
 
 import pytest
 
-from automation.foundation.texts import text
+from automation.foundation.texts import incident, text
 
 VERSION = "20260115T103000000Z-1f0c9a2b"
 VALUES = {"project": "Boutique", "version": VERSION, "environment": "production", "path": "/shop/"}
@@ -34,3 +34,13 @@ def test_a_long_name_is_cut_in_the_subject_and_whole_in_the_body() -> None:
     subject, body = text("fr", "published", **VALUES | {"project": name})
     assert len(subject) < 80
     assert name in body
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+@pytest.mark.parametrize("over", [False, True])
+def test_an_owner_reads_what_fails_and_that_it_works_again_in_one_line_each(language: str, over: bool) -> None:
+    subject, body = incident(language, over=over, project="Shop\nBcc: all", workflow="Pub\x1b[2Jlish", count=3)
+    assert "\n" not in subject
+    assert "Shop\\nBcc: all" in subject
+    assert "Pub\\x1b[2Jlish" in body
+    assert ("3" in body) is not over
