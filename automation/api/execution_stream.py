@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 from uuid import UUID
@@ -50,25 +50,30 @@ class EventStream(StreamingResponse):
                 log.info("A watcher of an execution took nothing for %g s and was dropped.", self.slowest)
 
 
-_EVENT: dict[str, Any] = {
-    "type": "object",
-    "required": ["event", "data"],
-    "properties": {
-        "event": {"enum": ["snapshot", "change", "end"]},
-        "data": {"type": "string", "contentMediaType": "application/json"},
-    },
-}
-_ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "`snapshot`, then each `change`, then `end`. The schema is that of one event.",
-        "content": {
-            EventStream.media_type: {
-                "schema": _EVENT,
-                "example": {"event": "end", "data": '{"status": "COMPLETED"}'},
-            }
+def event_answers(description: str, names: Sequence[str], example: dict[str, str]) -> dict[int | str, dict[str, Any]]:
+    """What a route that answers with an `EventStream` documents: the schema of one event.
+
+    Args:
+        names: the events that there are.
+        example: one of them, `{"event", "data"}`.
+    """
+    schema = {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "event": {"enum": list(names)},
+            "data": {"type": "string", "contentMediaType": "application/json"},
         },
     }
-}
+    content = {EventStream.media_type: {"schema": schema, "example": example}}
+    return {200: {"description": f"{description} The schema is that of one event.", "content": content}}
+
+
+_ANSWERS = event_answers(
+    "`snapshot`, then each `change`, then `end`.",
+    ("snapshot", "change", "end"),
+    {"event": "end", "data": '{"status": "COMPLETED"}'},
+)
 
 
 @router.get("/{id}/stream/", status_code=200, response_class=EventStream, responses=_ANSWERS | keyed(404, 422, 503))

@@ -1,7 +1,7 @@
 """The logs of all executions together, and logs live."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query
@@ -9,7 +9,7 @@ from pydantic import AwareDatetime
 from starlette.requests import Request
 
 from automation.api.auth import Caller, Reader
-from automation.api.execution_stream import EventStream
+from automation.api.execution_stream import EventStream, event_answers
 from automation.api.executions import LogLineOut, line_out
 from automation.api.filters import LevelFilter, NameFilter, ProjectFilter, TextFilter
 from automation.api.following import Following
@@ -22,9 +22,9 @@ from automation.models.log_queries import Wanted, newest_lines
 
 router = APIRouter(tags=["logs"])
 
-_ANSWERS: dict[int | str, dict[str, Any]] = {200: {"description": "A `line` each, and `left_out` for too many."}}
-
-_ITS_ANSWERS: dict[int | str, dict[str, Any]] = {200: {"description": "A `line` each, then `end`."}}
+_LINE = {"event": "line", "data": '{"level": "INFO", "message": "Saved.", "step": "save-to-runtime"}'}
+_ANSWERS = event_answers("A `line` each, and `left_out` for too many.", ("line", "left_out"), _LINE)
+_ITS_ANSWERS = event_answers("A `line` each, then `end`.", ("line", "left_out", "end"), _LINE)
 
 Last = Annotated[int, Query(ge=0, le=1000, description="So many of the lines that are there, before those that come.")]
 LastId = Annotated[str | None, Header(alias="Last-Event-ID", description="Go on behind this line instead.")]

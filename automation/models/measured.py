@@ -37,8 +37,8 @@ class Ending(Base):
 class Timing(Base):
     """How often something happened in a stretch of time, and how long it took: one bucket of a histogram.
 
-    `resolution` is `minute`, `hour`, `day` or `ever`; `at` is when the stretch began (1970 for `ever`). `bucket` is the index
-    of the bound that the durations do not exceed (`automation.monitoring.histogram`), or -1 of what has none.
+    `resolution` is `minute`, `hour`, `day` or `ever`; `at` is when the stretch began (1970 for `ever`). `bucket` is the
+    index of the bound that the durations do not exceed (`automation.monitoring.histogram`), or -1 of what has none.
 
         measure   of                            kind      name          status
         run       an execution, begin to end    its kind                final status

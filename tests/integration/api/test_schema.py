@@ -45,6 +45,7 @@ def command(url: str, key: str) -> list[str]:
         f"--config-file={CONFIG}",
         "run",
         f"{url}openapi.json",
+        "--exclude-path=/api/automation/logs/stream/",  # it never ends
         f"--header=Authorization: Bearer {key}",
         *([f"--max-examples={EXAMPLES}"] if EXAMPLES else short),
         "--checks=all",

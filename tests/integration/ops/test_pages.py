@@ -199,8 +199,9 @@ async def test_a_key_of_one_project_sees_nothing_of_another(stranger: Visitor) -
 
 async def test_a_key_of_one_project_sees_how_that_project_went_over_time(stranger: Visitor) -> None:
     mine, other = await stranger.api.workflow("p2"), await stranger.api.workflow("p1", kind="foreign")
+    now = utc_now()
     for minutes in (2, 2, 50):
-        await ended(stranger.api.database, mine, at=utc_now() - timedelta(minutes=minutes))
+        await ended(stranger.api.database, mine, at=now - timedelta(minutes=minutes))
     await ended(stranger.api.database, other)
     await stranger.sign_in((await key_of(stranger.api, "read", project_id="p2"))["key"])
 
