@@ -155,7 +155,7 @@ async def get_alerts(
 ) -> Listing[AlertOut]:
     """Alerts, newest first."""
     position = decode_cursor(cursor, UUID)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         page = await list_alerts(
             session,
             rule=rule,
@@ -173,7 +173,7 @@ async def get_alerts(
 @router.get("/alerts/{id}/", responses=keyed(404, 422))
 async def get_alert(id: UUID, caller: Reader, services: ServicesOf) -> AlertOut:
     """One alert."""
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         await caller.require(session, Alert, id)
         return await shown_alert(session, id, services.settings)
 
@@ -228,7 +228,7 @@ async def get_silences(
 ) -> Listing[SilenceOut]:
     """Silences that are not over, newest first."""
     position = decode_cursor(cursor, UUID)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         page = await list_silences(session, project_id=caller.among(project_id), position=position, size=page_size)
     return listing(request, page, (SilenceOut.model_validate(one) for (one,) in page.rows))
 

@@ -91,7 +91,7 @@ async def get_api_keys(
 ) -> Listing[ApiKeyOut]:
     """Keys, newest first: those that are in force or have expired, or those that were revoked."""
     position = decode_cursor(cursor, UUID)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         page = await list_keys(
             session, project_id=caller.among(project_id), revoked=revoked, position=position, size=page_size
         )

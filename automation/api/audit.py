@@ -55,7 +55,7 @@ async def get_audit(
 ) -> Listing[AuditOut]:
     """What was changed and asked for, newest first."""
     position = decode_cursor(cursor, int)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         page = await list_audit(
             session,
             object_type=object_type,

@@ -77,7 +77,7 @@ async def get_dead_letters(
     """Dead letters, newest first: those that are open, or those that were tried again."""
     position = decode_cursor(cursor, UUID)
     letters = Letters(project_id=caller.among(project_id), kind=kind, error_code=error_code)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         page = await list_letters(session, letters, redriven=redriven, position=position, size=page_size)
     return listing(request, page, (_out(*row) for row in page.rows))
 

@@ -66,7 +66,7 @@ async def get_deliveries(
 ) -> Listing[DeliveryOut]:
     """Deliveries, newest first."""
     position = decode_cursor(cursor, UUID)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         page = await list_deliveries(
             session,
             status=status,

@@ -126,7 +126,7 @@ async def get_events(
 ) -> Listing[EventOut]:
     """Events of the inbox, newest first; they are kept for AUTOMATION_EVENT_RETENTION_DAYS."""
     position = decode_cursor(cursor, str)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         page = await list_events(
             session, project_id=caller.among(project_id), type=type, position=position, size=page_size
         )
@@ -136,7 +136,7 @@ async def get_events(
 @router.get("/{id:path}/", responses=keyed(404, 422))
 async def get_event(id: EventId, caller: Reader, services: ServicesOf) -> EventDetailOut:
     """Why it did, or did not, fire: an event, and what every trigger of its project made of it."""
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         event = await find_event(session, id)
         caller.require_project(event.project_id, missing_event(id))
         told = await explain.tell(session, event)

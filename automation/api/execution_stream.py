@@ -81,7 +81,7 @@ async def stream_execution(id: UUID, caller: Reader, request: Request, services:
     """An execution live, as server-sent events: `snapshot` with its detail, `change` with those fields of it that
     have changed, `end` when it has ended. Who connects again gets a snapshot again.
     """
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         await caller.require(session, Execution, id)
     watching: Watching = request.app.state.watching
     return EventStream(await watching.follow(id))

@@ -54,7 +54,7 @@ async def get_executions(
 ) -> Listing[ExecutionOut]:
     """Executions, newest first; with `parent_id` those that the steps of one have started."""
     position = decode_cursor(cursor, UUID)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         page = await list_executions(
             session,
             project_id=caller.among(project_id),
@@ -72,7 +72,7 @@ async def get_executions(
 @router.get("/{id}/", responses=keyed(404, 422))
 async def get_execution(id: UUID, caller: Reader, services: ServicesOf) -> ExecutionDetailOut:
     """One execution."""
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         await caller.require(session, Execution, id)
         return await shown(session, id)
 
@@ -87,7 +87,7 @@ async def get_items(
 ) -> Listing[ItemOut]:
     """What a FOR_EACH step, named by its identifier, did with each of its items (at most 1,000), in their order; of
     those that have not been run there is nothing."""
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         await caller.require(session, Execution, id)
         items = await list_items(session, id, step, status=status)
     return Listing(results=[ItemOut.model_validate(one) for one in items], next=None, previous=None)
@@ -109,7 +109,7 @@ async def get_logs(
     """The log of an execution, oldest line first; `step` is a step's type or identifier, `min_level` takes graver
     lines, too."""
     position = decode_cursor(cursor, int)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         await caller.require(session, Execution, id)
         page = await list_log_lines(
             session, id, level=level, min_level=min_level, step=step, text=q, position=position, size=page_size

@@ -177,7 +177,7 @@ async def get_workflow_insights(
     """Execution time and success rate by type of workflow. Of a project: of its latest 10,000 executions."""
     window = _window(since, until, length)
     project_id = caller.among(project_id)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         found = await insights.workflow_insights(session, window, project_id=project_id, kind=kind)
         history = bucket and await insights.workflow_history(
             session, window, _duration(bucket), project_id=project_id, kind=kind
@@ -200,11 +200,11 @@ async def get_step_insights(
     project_id: ProjectFilter = None,
     kind: NameFilter = None,
 ) -> StepsOut:
-    """Performance by type of step; `kind` is the type of their workflow. Of a project: of its latest 5,000
+    """Performance by type of step; `kind` is the type of their workflow. Of a project: of its latest 2,000
     executions.
     """
     window = _window(since, until, length)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         found = await insights.step_insights(session, window, project_id=caller.among(project_id), kind=kind)
     return StepsOut(since=window.since, until=window.until, results=[StepOut.model_validate(one) for one in found])
 
@@ -220,10 +220,10 @@ async def get_error_insights(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> ErrorsOut:
     """Frequent errors and their causes: grouped by class, step, and message without its variable parts. Of a project:
-    of its latest 5,000 failures.
+    of its latest 2,000 failures.
     """
     window = _window(since, until, length)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         found = await insights.error_insights(session, window, project_id=caller.among(project_id), limit=limit)
     return ErrorsOut(since=window.since, until=window.until, results=[ErrorOut.model_validate(one) for one in found])
 
@@ -237,7 +237,7 @@ async def get_resource_insights(
     """
     caller.require_project(None, "Resources are of the whole platform; this key is for one project.")
     window = _window(since, until, length)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         found = await insights.resource_insights(session, window)
     return ResourcesOut(
         since=window.since, until=window.until, results=[SeriesOut.model_validate(one) for one in found]

@@ -79,7 +79,7 @@ async def get_integrations(
 ) -> Listing[IntegrationOut]:
     """Integrations, newest first."""
     position = decode_cursor(cursor, UUID)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         page = await list_integrations(
             session,
             project_id=caller.among(project_id),
@@ -109,7 +109,7 @@ async def create_integration(
 @router.get("/{id}/", responses={200: {"headers": ETAG}, **keyed(404, 422)})
 async def get_integration(id: UUID, response: Response, caller: Reader, services: ServicesOf) -> IntegrationOut:
     """One integration."""
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         await caller.require(session, Integration, id)
         return tagged(response, _out(await find_integration(session, id)))
 

@@ -49,7 +49,7 @@ async def get_all_logs(
     asked for, even none, and a `next`."""
     position = decode_cursor(cursor, int)
     wanted = _wanted(caller, project_id, execution_id, level, min_level, step, q, since)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         page = await newest_lines(session, wanted, position, page_size)
     return listing(request, page, (line_out(row[0].execution_id, *row) for row in page.rows))
 
@@ -91,7 +91,7 @@ async def stream_logs(
 ) -> EventStream:
     """The log of an execution live, as server-sent events: a `line` each, and `end` when it has ended. What Prefect
     logs of a run may come later than that."""
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         await caller.require(session, Execution, id)
         await require_execution(session, id)
     wanted = Wanted(execution_id=id, level=level, min_level=min_level, step=step, text=q)

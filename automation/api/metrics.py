@@ -21,7 +21,7 @@ async def get_metrics(caller: Reader, services: ServicesOf) -> Response:
     nothing here. A scraper sends its key as `Authorization: Bearer`.
     """
     caller.require_project(None, "The metrics are of the whole platform; this key is for one project.")
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         reading = await exposition.read(session, services.settings)
     text = await asyncio.to_thread(exposition.render, reading, services.settings.metrics_projects)
     return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -85,7 +85,7 @@ async def get_projects(
 ) -> Listing[ProjectOut]:
     """Projects, newest first."""
     position = decode_cursor(cursor, str)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         page = await list_projects(session, id=caller.only, position=position, size=page_size)
     return listing(request, page, (ProjectOut.model_validate(one) for (one,) in page.rows))
 
@@ -94,7 +94,7 @@ async def get_projects(
 async def get_project(id: ProjectId, caller: Reader, services: ServicesOf) -> ProjectDetailOut:
     """One project, and what is going on in it."""
     caller.require_project(id)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         found = await find_project(session, id)
     return ProjectDetailOut(
         **ProjectOut.model_validate(found.project).model_dump(),

@@ -35,7 +35,7 @@ _TAGGED: dict[int | str, dict[str, Any]] = {200: {"headers": ETAG}}
 @router.get("/workflows/{id}/steps/", responses=keyed(404, 422))
 async def get_steps(id: UUID, caller: Reader, services: ServicesOf) -> Listing[StepDetailOut]:
     """The steps of a workflow, of which there are at most 100, in their order."""
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         await caller.require(session, Workflow, id)
         workflow = await find_workflow(session, id)
         found = await steps_of(session, workflow.id)
@@ -64,7 +64,7 @@ async def add_step(
 @router.get("/steps/{id}/", responses=_TAGGED | keyed(404, 422))
 async def get_step(id: UUID, response: Response, caller: Reader, services: ServicesOf) -> StepDetailOut:
     """One step."""
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         await _require(session, caller, id)
         step = await session.get(WorkflowStep, id)
     if step is None:

@@ -40,7 +40,7 @@ async def get_triggers(
 ) -> Listing[TriggerOut]:
     """Triggers, newest first; not those of workflows that are archived."""
     position = decode_cursor(cursor, UUID)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         page = await list_triggers(
             session,
             project_id=caller.among(project_id),
@@ -73,7 +73,7 @@ async def create_trigger(request: Request, response: Response, caller: Manager, 
 @router.get("/{id}/", response_model_exclude_unset=True, responses={200: {"headers": ETAG}, **keyed(404, 422)})
 async def get_trigger(id: UUID, response: Response, caller: Reader, services: ServicesOf) -> TriggerOut:
     """One trigger."""
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         await caller.require(session, Trigger, id)
         return tagged(response, trigger_out(*await find_trigger(session, id)))
 

@@ -52,7 +52,7 @@ async def get_workflows(
 ) -> Listing[WorkflowOut]:
     """Workflows, newest first; those that were deleted and have a history with `archived=true`."""
     position = decode_cursor(cursor, UUID)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         page = await list_workflows(
             session,
             project_id=caller.among(project_id),
@@ -88,7 +88,7 @@ async def create_workflow(
 @router.get("/{id}/", response_model_exclude_unset=True, responses={200: {"headers": ETAG}, **keyed(404, 422)})
 async def get_workflow(id: UUID, response: Response, caller: Reader, services: ServicesOf) -> WorkflowDetailOut:
     """One workflow with its steps and triggers."""
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         await caller.require(session, Workflow, id)
         return tagged(response, workflow_out(await find_workflow(session, id)))
 
@@ -104,7 +104,7 @@ async def get_versions(
 ) -> Listing[VersionOut]:
     """What a workflow has been, newest first; each execution names the version that it runs on."""
     position = decode_cursor(cursor, int)
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         await caller.require(session, Workflow, id)
         await write.keep_version(session, id)
         page = await list_versions(session, id, position, page_size)

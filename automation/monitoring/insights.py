@@ -233,7 +233,7 @@ async def step_insights(
 ) -> list[StepInsight]:
     """By type of step, by its name; `kind` narrows to the steps of one type of workflow.
 
-    Of one project: read from its latest executions that were accepted in the window, at most 5,000.
+    Of one project: read from its latest executions that were accepted in the window, at most 2,000.
     """
     if project_id is not None:
         rows = await of_project.steps(session, project_id, window.since, window.until)
@@ -270,7 +270,7 @@ async def error_insights(
 ) -> list[ErrorInsight]:
     """The most frequent errors, by their number in the window. Tries that the retry policy repeated count too.
 
-    Of one project: among its latest 5,000 failures; `first_seen` and `last_seen` are of these.
+    Of one project: among its latest 2,000 failures; `first_seen` and `last_seen` are of these.
     """
     if project_id is not None:
         groups = await of_project.errors(session, project_id, window.since, window.until)

@@ -15,6 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from automation.monitoring.errors_seen import Group, grouped
 from automation.monitoring.histogram import BOUNDS_MS
 
+MOST = 10_000
+"""Executions that tell how a project's workflows went."""
+MOST_LOOKED_INTO = 2_000
+"""Executions whose steps, and failures whose messages, are looked into; with 5,000, the page of 90 days took 225 ms."""
+
 _LATEST = """
     SELECT id, kind, status, attempt, created_at, started_at, completed_at FROM workflow_executions
     WHERE project_id = :project_id AND created_at >= :since AND created_at < :until
@@ -26,7 +31,7 @@ _BUCKET = """CASE WHEN ms IS NULL THEN -1
         - (ms = ANY(CAST(:bounds AS double precision[])))::int END"""
 
 _TIMED = f"""
-    WITH latest AS MATERIALIZED ({_LATEST.format(most=10_000)}),
+    WITH latest AS MATERIALIZED ({_LATEST.format(most=MOST)}),
     facts AS (
         SELECT 'run' AS measure, completed_at, kind, status,
             CASE WHEN started_at IS NOT NULL THEN completed_at - greatest(started_at, asked_at) END AS took
@@ -58,7 +63,7 @@ _HISTORY = text(f"""
 """)  # noqa: S608 (our own text; values are parameters)
 
 _STEPS = text(f"""
-    WITH latest AS MATERIALIZED ({_LATEST.format(most=5_000)})
+    WITH latest AS MATERIALIZED ({_LATEST.format(most=MOST_LOOKED_INTO)})
     SELECT kind, step_type, status, {_BUCKET} AS bucket, count(*), coalesce(sum(ms), 0)
     FROM (
         SELECT l.kind, s.step_type, CASE s.status WHEN 'ROLLED_BACK' THEN 'COMPLETED' ELSE s.status END AS status,
@@ -68,12 +73,12 @@ _STEPS = text(f"""
     ) AS t GROUP BY 1, 2, 3, 4
 """)  # noqa: S608 (our own text; values are parameters)
 
-_ERRORS = text("""
+_ERRORS = text(f"""
     SELECT id, coalesce(completed_at, created_at), error_code, left(error_message, 2000), failed_step
     FROM workflow_executions
     WHERE project_id = :project_id AND created_at >= :since AND created_at < :until AND status = 'FAILED'
-    ORDER BY created_at DESC LIMIT 5000
-""")
+    ORDER BY created_at DESC LIMIT {MOST_LOOKED_INTO}
+""")  # noqa: S608 (our own text; values are parameters)
 
 
 async def executions(

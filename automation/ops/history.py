@@ -11,6 +11,7 @@ from starlette.responses import Response
 from automation.api.filters import NameFilter
 from automation.api.services import ServicesOf
 from automation.models import utc_now
+from automation.monitoring import of_project
 from automation.monitoring.insights import (
     Bucket,
     ErrorInsight,
@@ -78,9 +79,11 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The page; for who sees one project `only`, `used` is empty."""
+    """The page. Of one project, `used` is empty, and `latest` says from how many executions at most its figures are,
+    and those of its steps and errors.
+    """
 
-    only: str | None
+    latest: tuple[int, int] | None
     since: datetime
     until: datetime
     bucket: timedelta
@@ -113,7 +116,7 @@ async def show_history(
             series = await resource_insights(session, Window(max(chosen.since, until - _RESOURCES_KEPT), until))
     workflows.sort(key=lambda one: -one.count)
     view = View(
-        only=viewer.only,
+        latest=None if viewer.only is None else (of_project.MOST, of_project.MOST_LOOKED_INTO),
         since=chosen.since,
         until=until,
         bucket=bucket,
