@@ -33,15 +33,18 @@ executions watch {ID} | executions retry {ID} --from-start | executions retry --
 executions approve {ID} | queue purge --yes
 events list | events show e1 | events send FILE
 dead-letters list | dead-letters redrive {ID} | dead-letters redrive --all
-deliveries list | deliveries redeliver {ID} | alerts list | alerts acknowledge {ID}
+deliveries list | deliveries redeliver {ID} | alerts list | alerts show {ID} | alerts acknowledge {ID}
+alerts silence {ID} --for 1h | alerts rules | silences list | silences create --for 1h | silences delete {ID}
+insights workflows | insights steps | insights errors | insights resources
+logs | logs --execution {ID} | logs --follow --execution {ID}
 integrations list | integrations show {ID} | integrations create FILE | integrations update {ID} FILE
 integrations update {ID} FILE --replace | integrations delete {ID} | integrations test {ID}
 projects list | projects show p1 | projects publish p1 | projects delete p1 --yes
 keys list | keys create --name k --scope read | keys revoke {ID} | audit list
 step-types | trigger-types | health
 """
-OTHERS = {"studio_webhook", "receive_webhook", "live"}
-"""What is signed by somebody else, and what only a supervisor asks."""
+OTHERS = {"studio_webhook", "receive_webhook", "live", "get_metrics", "stream_all_logs"}
+"""What is signed by somebody else, what only a supervisor or Prometheus asks, and what has no end (`logs --follow`)."""
 
 
 @pytest.fixture
