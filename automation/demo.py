@@ -186,6 +186,7 @@ async def demo() -> None:
 
 
 def main() -> int:
+    os.environ.setdefault("AUTOMATION_LOG_FORMAT", "text")  # it is for people, also through a pipe
     try:
         with suppress(asyncio.CancelledError):
             asyncio.run(demo())
