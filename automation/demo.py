@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from automation.errors import AutomationError, SettingError, UnavailableError
-from automation.installation import Installation
+from automation.installation import API_KEY_FILE, Installation, local_url
 from automation.settings import get_settings
 from automation.up import running
 
@@ -168,6 +168,9 @@ async def _open_site(installation: Installation) -> None:
         answer.raise_for_status()
     console.print(f"[bold]The site:[/]       {address}  ({len(answer.content)} bytes)")
     console.print(f"[bold]On disk:[/]        {settings.runtime_root / PROJECT / 'current'}")
+    pages = f"{local_url(settings.host, settings.api_port)}/ops/"
+    key = settings.home / API_KEY_FILE
+    console.print(f"[bold]Operations:[/]     {pages}  (what runs, what went wrong; the key: {key})")
     ui = installation.prefect_api_url.removesuffix("/api")
     console.print(f"[bold]Prefect's UI:[/]   {ui}/runs  (history, logs, retries)")
 
