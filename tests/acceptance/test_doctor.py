@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,7 @@ from tests.acceptance.conftest import Installation, command_of, processes_of, un
 def look(installation: Installation, **environ: str) -> dict[str, Any]:
     """What it says by check, and that its exit code says the same."""
     env = {**installation.env, **environ}
-    done = Installation(env, *(getattr(installation, name) for name in ("home", "process", "studio", "prefect"))).run(
-        "doctor", "--json"
-    )
+    done = replace(installation, env=env).run("doctor", "--json")
     assert "Traceback" not in done.stderr
     answer = json.loads(done.stdout)
     found = {one["check"]: one for one in answer["checks"]}
