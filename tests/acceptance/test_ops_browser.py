@@ -80,17 +80,19 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def watched(installation: Installation) -> str:
+def watched(installation: Installation) -> Iterator[str]:
     """A project with something on every page; its id."""
     project = "watched"
-    installation.send(created(project), page(project, "home"), {**event("order.created", project), "id": "order-1"})
+    installation.send(created(project), page(project, "home"), {**event("order.created", project), "id": "ops-order"})
     workflow(installation, project, {"step_type": "HTTP_REQUEST", "config": {"url": "http://10.1.2.3/"}}, run=True)
     approval = {"step_type": "APPROVAL", "config": {"message": HOSTILE}}
     workflow(installation, project, approval, {"step_type": "TRANSFORM"}, run=True)
     until(lambda: installation.executions(project_id=project, status="FAILED"))
     until(lambda: installation.executions(project_id=project, status="WAITING"))
     until(lambda: installation.executions(project_id=project, status="COMPLETED"))
-    return project
+    yield project
+    for one in installation.executions(project_id=project, status="WAITING"):
+        installation.studio.post(f"executions/{one['id']}/cancel/")
 
 
 def workflow(installation: Installation, project: str, *steps: dict[str, Any], run: bool = False) -> str:
@@ -126,6 +128,7 @@ def signed_in(browser: Browser, installation: Installation, **options: Any) -> I
     tab.on("console", lambda message: complaints.append(message.text) if message.type in COMPLAINS else None)
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.goto(f"http://127.0.0.1:{installation.env['AUTOMATION_API_PORT']}/ops/")
+    expect(tab.get_by_label("API key")).to_be_focused(timeout=NORMAL)
     tab.keyboard.type((installation.home / "api.key").read_text().strip())
     tab.keyboard.press("Enter")
     expect(tab.get_by_role("heading", name="Queues")).to_be_visible(timeout=NORMAL)
@@ -151,7 +154,7 @@ def test_every_page_suits_every_screen_and_everybody(
     )
     pages = {
         "now": "", "history": "history/?window=1h", "executions": "executions/", "failed": f"executions/{failed}/",
-        "waiting": f"executions/{waiting}/", "events": "events/", "event": "event/?id=order-1",
+        "waiting": f"executions/{waiting}/", "events": "events/", "event": "event/?id=ops-order",
         "letters": "dead-letters/", "approvals": "approvals/", "deliveries": "deliveries/", "alerts": "alerts/",
     }  # fmt: skip
     options = {"viewport": {"width": size[0], "height": size[1]}, "color_scheme": scheme}
@@ -187,7 +190,7 @@ def test_whoever_has_only_a_keyboard_gets_everywhere_and_sees_where_they_are(
             names.append(tab.evaluate("document.activeElement.innerText"))
             assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
         assert names[:7] == ["Automation", "Now", "History", "Executions", "Events", "Dead letters", "Alerts"]
-        tab.keyboard.type("order-1")
+        tab.keyboard.type("ops-order")
         tab.keyboard.press("Enter")
         expect(tab.get_by_role("heading", name="order.created")).to_be_visible()
 
