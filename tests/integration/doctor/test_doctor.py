@@ -417,6 +417,8 @@ async def test_schedules_without_slug_or_too_many(
         finally:
             await prefect.request("DELETE", f"/deployments/{made.json()['id']}")  # type: ignore[arg-type]
 
+    for one in await prefect.read_deployments():  # other tests delete planned runs, and the scheduler takes its time
+        await prefect.request("POST", f"/deployments/{one.id}/schedule", json={})  # type: ignore[arg-type]
     assert (await see("schedules")).state == "ok"
     monkeypatch.setattr(orchestration, "MANY_SCHEDULES", 10)
     is_wrong(await with_schedules([schedule]), "warning", "without slug on many", "automation deploy")
