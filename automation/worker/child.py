@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
@@ -37,6 +38,7 @@ log = get_logger("worker.warm")
 _PR_SET_PDEATHSIG = 1
 _BEAT = 1.0
 _FLUSH = 1.0
+_NICE = 10
 _LOG_BATCH = 500
 """Log lines in one call; a line may have 1 MB and the API takes 4 MB, but ours are a few hundred bytes."""
 _LOG_LIMIT = 20_000
@@ -101,6 +103,7 @@ def main(worker: Connection, shared: vitals.Vitals) -> None:
         shared: where this process leaves its signs of life.
     """
     os.setsid()  # what a run starts can be killed with it, and Ctrl-C reaches the worker alone
+    _step_back()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _end_with_forkserver()
@@ -114,6 +117,14 @@ def main(worker: Connection, shared: vitals.Vitals) -> None:
             asyncio.run(_serve(worker))
     finally:
         tracing.shut_down()
+
+
+def _step_back() -> None:
+    """Where all parts share a machine, who asks is answered before work is worked off: 200 reads a second beside a burst
+    on two cores have a p95 of 0.2 s so, and of 4.7 s otherwise; the burst is as fast."""
+    os.nice(_NICE)
+    with suppress(OSError):  # Linux shares a CPU among sessions first, and this process is one of its own
+        Path("/proc/self/autogroup").write_text(str(_NICE))
 
 
 def _end_with_forkserver() -> None:
