@@ -120,8 +120,10 @@ def main(worker: Connection, shared: vitals.Vitals) -> None:
 
 
 def _step_back() -> None:
-    """Where all parts share a machine, who asks is answered before work is worked off: 200 reads a second beside a burst
-    on two cores have a p95 of 0.2 s so, and of 4.7 s otherwise; the burst is as fast."""
+    """Where all parts share a machine, who asks is answered before work is worked off.
+
+    200 reads a second beside a burst, on two cores: p95 0.2 s so, and 4.7 s otherwise; the burst is as fast.
+    """
     os.nice(_NICE)
     with suppress(OSError):  # Linux shares a CPU among sessions first, and this process is one of its own
         Path("/proc/self/autogroup").write_text(str(_NICE))
