@@ -161,7 +161,8 @@ async def _wait_again(session: AsyncSession, execution: Execution) -> Execution 
         )
         .with_for_update(key_share=True)
     )
-    other = (await session.execute(query)).scalar_one_or_none() if execution.coalesces else None
+    keyed = execution.coalesces and execution.key is not None  # without a key they are none of each other's business
+    other = (await session.execute(query)).scalar_one_or_none() if keyed else None
     if other and newer(other.version, other.occurred_at, execution.version, execution.occurred_at):
         _supersede(execution, other)
         return execution
