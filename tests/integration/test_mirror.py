@@ -207,6 +207,19 @@ async def test_of_two_that_wait_on_one_key_after_a_crash_the_newer_data_stays(
     assert str(found[3].id) in found[2].error_message
 
 
+async def test_what_waits_again_without_a_key_takes_no_others_place(
+    database: Database, prefect: PrefectClient, mirror: Mirror
+) -> None:
+    id_, _, _ = await carried(database, prefect, Crashed(), version=3)
+    of = (await stored(database, id_)).workflow_id
+    others = [await execution(database, of, version=version) for version in (2, 4)]
+
+    await mirror.round()
+
+    found = [await stored(database, one) for one in (id_, *others)]
+    assert [(one.status, one.flow_run_id, one.event_count) for one in found] == [(Status.PENDING, None, 1)] * 3
+
+
 async def test_a_run_cancelled_in_prefect_cancels_its_execution(
     database: Database, prefect: PrefectClient, mirror: Mirror
 ) -> None:
