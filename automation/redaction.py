@@ -7,7 +7,6 @@ What was hidden in an answer and is sent back unchanged keeps its stored value (
 """
 
 import re
-from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
@@ -47,7 +46,7 @@ def hides(name: str) -> bool:
 
 def redact_error(error: StepError) -> StepError:
     """The same error without secrets: in its text, and in those of what it came from, which a traceback shows too."""
-    texts = {str(one) for one in _chain(error)}
+    texts = {str(one) for one in _shown_with(error)}
     if any(redact_text(one) != one for one in texts):
         error.args = (redact_text(str(error)),)
         error.__cause__ = error.__context__ = None
@@ -87,10 +86,18 @@ def restored(given: Any, stored: Any, field: str) -> Any:
     return given
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+def _shown_with(error: BaseException) -> list[BaseException]:
+    """The error, what it came from, and what groups hold: each once, as one may have been raised from itself."""
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or any(one is known for known in found):
+            continue
+        found.append(one)
+        waiting += [one.__cause__, one.__context__]
+        waiting += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+    return found
 
 
 def _redacted(value: Any, named: re.Pattern[str]) -> Any:

@@ -237,7 +237,9 @@ class StepContext:
         """Add a line to the execution's log (levels DEBUG, INFO, WARNING, ERROR, CRITICAL)."""
         if level not in _LEVELS:
             raise ValueError(f"{level!r} is no log level; use {', '.join(_LEVELS)}.")
-        self.lines.append(LogLine(level, one_line(message), utc_now(), self.identifier, details=_storable(details)))
+        self.lines.append(
+            LogLine(level, one_line(message), utc_now(), self.identifier, details=require_storable(details))
+        )
 
     async def progress(self, fraction: float, message: str = "") -> None:
         """Say how far the step has come: 0 to 1, and in words. Shown within a second or so, while it runs."""
@@ -300,8 +302,10 @@ class StepItem:
             async with asyncio.timeout(self.soft_limit) as limit:
                 self._work = asyncio.create_task(_called(step_type.function, context, config), context=at_work)
                 answer = await self._work
-            if not isinstance(answer, Waiting):
-                self.result = _storable(answer)
+            if isinstance(answer, dict):
+                self.result = require_storable(answer)
+            elif not isinstance(answer, Waiting):
+                raise ValidationError(f"{step_type.name}: it answered {type(answer).__name__} rather than a dict.")
             elif step_type.waits:
                 self.waiting = answer
             else:
@@ -311,7 +315,7 @@ class StepItem:
                 raise
             self.error = CancelledError(f"{step_type.name}: {self._cancelled}")
         except TimeoutError as error:
-            self.error = as_step_error(error)
+            self.error = redact_error(as_step_error(error))
             if limit.expired():
                 self.error = StepTimeoutError(
                     f"{step_type.name}: took longer than its limit of {self.soft_limit:g} s and was stopped."
@@ -336,8 +340,12 @@ def _holds_nul(value: Any) -> bool:
     return "\0" in (value if isinstance(value, str) else str(value))
 
 
-def _storable(result: Json) -> Json:
-    """`result`, if PostgreSQL can store it: one that it cannot would take the whole batch's record with it."""
+def require_storable(result: Json) -> Json:
+    """`result`, if PostgreSQL can store it: one that it cannot would take the whole batch's record with it.
+
+    Raises:
+        ValidationError: it cannot.
+    """
     try:
         if b"\\u0000" not in orjson.dumps(result, default=str) or not _holds_nul(result):
             return result

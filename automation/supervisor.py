@@ -173,7 +173,8 @@ class Supervisor:
         while True:
             with suppress(TimeoutError):
                 return await asyncio.wait_for(process.wait(), LOG_LOOK)
-            await asyncio.to_thread(_cut, self.logs / f"{name}.log")
+            with suppress(OSError):  # it was removed, or the disk is full: no reason to believe that the part has ended
+                await asyncio.to_thread(_cut, self.logs / f"{name}.log")
 
     async def _spawn(self, part: Part) -> asyncio.subprocess.Process:
         account = part.account

@@ -24,6 +24,7 @@ from automation.steps import (
     StepItem,
     StepType,
     one_line,
+    require_storable,
 )
 
 Undone = tuple[Item, PlannedStep, StepItem]
@@ -71,7 +72,8 @@ async def _undo(kind: StepType, item: Item, step: PlannedStep, work: StepItem) -
         config = kind.parse(rendered(item, step) if step.templated else step.config)
         async with asyncio.timeout(limit):
             undoing = _rolled_back(kind.rollback, context, config)
-            work.result = await asyncio.create_task(undoing, context=context.at_work(kind.name))
+            answer = await asyncio.create_task(undoing, context=context.at_work(kind.name))
+        work.result = require_storable(answer)
         level, text = "INFO", f"{kind.name} rolled back"
     except Exception as error:
         work.error = _described(kind, error, limit)

@@ -36,9 +36,10 @@ def _text(text: str, secrets: Sequence[str]) -> str:
 def _told_at_the_end(text: str, secrets: Sequence[str]) -> int:
     """How many characters of a secret a text ends in that was cut within it; 0: it was not."""
     for secret in secrets:
-        for length in range(min(len(secret), len(text)), _TELLING - 1, -1):
-            if text.endswith(secret[:length]):
-                return length
+        at = max(0, len(text) - len(secret)) - 1
+        while (at := text.find(secret[:_TELLING], at + 1)) >= 0:
+            if secret.startswith(text[at:]):
+                return len(text) - at
     return 0
 
 

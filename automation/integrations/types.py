@@ -5,6 +5,7 @@ from the config: were it changed, they would be sent elsewhere, so that whoever 
 """
 
 import re
+from abc import abstractmethod
 from collections.abc import Mapping
 from email.utils import parseaddr
 from typing import Annotated, ClassVar, Literal, TypeVar
@@ -63,14 +64,14 @@ class Config(Part):
     name: ClassVar[str]
 
     @property
+    @abstractmethod
     def credentials_model(self) -> type[Credentials] | None:
         """What its credentials look like; None: it needs none."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def destination(self) -> str:
         """Whom the credentials are meant for, and how they get there."""
-        raise NotImplementedError
 
 
 class HttpConfig(Config):

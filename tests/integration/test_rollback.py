@@ -83,6 +83,21 @@ async def test_a_rollback_that_fails_is_critical_and_the_next_is_done_all_the_sa
     assert (await stored(database, id_)).error_message == "WRONG: no"
 
 
+async def test_a_rollback_whose_answer_cannot_be_stored_has_failed_and_the_next_is_done_all_the_same(
+    database: Database, prefect: PrefectClient, make: MakeStep
+) -> None:
+    async def odd(step: StepContext, config: Any) -> Result:
+        return {"said": "a\0b"}
+
+    one, two = make("ONE", rollback=undo("ONE")), make("TWO", rollback=odd)
+    id_ = await execution(database, await workflow(database, one, two, make("WRONG", WRONG)))
+
+    assert (await run(prefect, await carry(prefect, id_))).is_failed()
+
+    assert await statuses(database, id_) == {"one": "ROLLED_BACK", "two": "COMPLETED", "wrong": "FAILED"}
+    assert "it holds a NUL" in (await steps(database, id_))["two"].error_message
+
+
 async def test_a_rollback_that_takes_too_long_is_stopped(
     database: Database, prefect: PrefectClient, make: MakeStep, monkeypatch: pytest.MonkeyPatch
 ) -> None:

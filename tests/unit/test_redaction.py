@@ -112,6 +112,15 @@ def test_an_error_tells_no_secret_and_neither_does_what_it_came_from() -> None:
     assert redact_error(kept).__cause__ is not None
     kept.__cause__ = OSError(f"https://me:{HIDDEN}@host")
     assert redact_error(kept).__cause__ is None
+    kept.__cause__ = ExceptionGroup("two at once", [OSError("no route"), OSError(f"https://me:{HIDDEN}@host")])
+    assert redact_error(kept).__cause__ is None
+
+
+@pytest.mark.timeout(10)
+def test_an_error_that_was_raised_from_itself_is_looked_at_once() -> None:
+    error = NetworkError("away")
+    error.__cause__ = error
+    assert redact_error(error) is error
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,20 @@ async def test_an_unknown_log_level_fails_the_step_that_used_it() -> None:
     assert other.error is None
 
 
+@pytest.mark.parametrize("answer", [None, [], "done"])
+async def test_an_answer_that_is_no_dict_fails_the_step_and_says_so(answer: Any) -> None:
+    one, other = item(), item()
+
+    async def body(step: StepContext) -> Result:
+        return answer if step is one.context else {}
+
+    await run(save(body), one, other)
+
+    assert isinstance(one.error, ValidationError)
+    assert str(one.error) == f"SAVE: it answered {type(answer).__name__} rather than a dict."
+    assert other.result == {}
+
+
 @pytest.mark.parametrize("text", ["a\nb", "a\r\nb", "a\x1b[31mb", "a\u2028b", "a\0b", "a\x7fb"])
 def test_a_log_line_is_one_line_without_control_characters(text: str) -> None:
     line = one_line(text)
@@ -225,4 +239,4 @@ def test_prefect_repeats_in_place_only_for_a_moment() -> None:
     assert isinstance(task, Task)
     assert (task.name, task.retries) == ("SAVE", 2)
     assert task.retry_delay_seconds is not None
-    assert sum(task.retry_delay_seconds) * (1 + (task.retry_jitter_factor or 0)) < 2  # type: ignore[arg-type]
+    assert sum(task.retry_delay_seconds) * (1 + (task.retry_jitter_factor or 0)) < 2

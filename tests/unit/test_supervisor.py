@@ -218,6 +218,31 @@ async def test_the_log_of_a_part_that_runs_is_cut_when_it_is_large(
         assert "\0" not in (tmp_path / "service.log").read_text()
 
 
+@pytest.mark.parametrize("is_removed", [True, False], ids=["no log", "no copy"])
+async def test_a_part_whose_log_cannot_be_cut_is_left_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_removed: bool
+) -> None:
+    monkeypatch.setattr(module, "LOG_LIMIT", 100)
+    monkeypatch.setattr(module, "LOG_LOOK", 0.05)
+    looks, cut = [], module._cut
+
+    def counted(path: Path) -> None:
+        looks.append(path)
+        cut(path)
+
+    monkeypatch.setattr(module, "_cut", counted)
+    if not is_removed:
+        (tmp_path / "service.log.1").mkdir()
+    said: list[str] = []
+    async with Supervisor(tmp_path, said.append) as supervisor:
+        await supervisor.start(_part(tmp_path, "service", f"print('x' * 200, flush=True); {FOREVER}"))
+        if is_removed:
+            (tmp_path / "service.log").unlink()
+        seen = len(looks)
+        await _until(lambda: len(looks) > seen + 2)
+    assert said == []
+
+
 async def test_a_command_that_fails_says_so_with_the_end_of_its_log(tmp_path: Path) -> None:
     async with Supervisor(tmp_path, print) as supervisor:
         argv = [sys.executable, "-c", "print('no such table'); raise SystemExit(4)"]

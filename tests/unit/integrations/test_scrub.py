@@ -28,6 +28,12 @@ def test_where_a_text_was_cut_the_beginning_of_a_secret_goes_too(text: str, left
     assert scrubbed({"a": text}, SECRETS) == {"a": left}
 
 
+@pytest.mark.timeout(60)
+def test_many_texts_are_looked_through_for_long_secrets_in_a_moment() -> None:
+    secrets = [letter * 4096 for letter in "abcdefgh"]
+    scrubbed(["x" * 5000] * 10_000, secrets)  # every beginning of every secret would be minutes
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "after"),
     [
