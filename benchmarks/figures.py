@@ -53,6 +53,9 @@ FIGURES = (
 HISTORY_LIMIT = 1.5
 """How much slower anything may be with a million past executions than with an empty table."""
 
+LONGEST_MS = {"metrics": 100.0, "page": 200.0}
+"""What a scrape of the metrics and an operations page may take beside them, by how the operation's name begins."""
+
 
 def ratios(measured: Mapping[str, Measured | None]) -> dict[str, float | None]:
     """Every ratio by its key; None where a system could not be measured."""
@@ -64,6 +67,11 @@ def latency(seconds: Sequence[float], prefix: str) -> dict[str, float]:
     """`{prefix}_p50_ms` and `{prefix}_p95_ms` of at least two measurements."""
     cuts = quantiles(seconds, n=20, method="inclusive")
     return {f"{prefix}_p50_ms": round(cuts[9] * 1000, 2), f"{prefix}_p95_ms": round(cuts[18] * 1000, 2)}
+
+
+def longest_ms(operation: str) -> float | None:
+    """What an operation may take beside a million past executions; None where only the ratio counts."""
+    return next((limit for name, limit in LONGEST_MS.items() if operation.startswith(name)), None)
 
 
 def lost(measured: Mapping[str, Measured | None]) -> int:

@@ -70,7 +70,7 @@ _KEEP = text("""
     FROM step_executions AS s
     JOIN unnest(CAST(:executions AS uuid[]), CAST(:identifiers AS text[])) AS again(execution_id, identifier)
         ON again.execution_id = s.execution_id AND again.identifier = s.identifier
-    WHERE s.status IN ('FAILED', 'CANCELLED', 'ROLLED_BACK')
+    WHERE s.status IN ('COMPLETED', 'FAILED', 'CANCELLED', 'ROLLED_BACK')
 """)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from automation.catalog import step_type
 from automation.engine import context as contexts
@@ -82,14 +82,17 @@ class _Each:
         return f"{self.step.identifier}[{number}]"
 
     async def _restore(self) -> None:
-        """What earlier tries have done; other tries of the rest are kept aside."""
+        """What earlier tries have done; other tries of the rest are kept aside, once, however often it is begun."""
         prefix = f"{self.step.identifier}["
         mine = (StepExecution.execution_id == self.step.execution_id, StepExecution.identifier.startswith(prefix))
         query = select(StepExecution.identifier, StepExecution.status, StepExecution.result).where(*mine)
         async with self.step.database.transaction() as session:
             rows = (await session.execute(query)).tuples().all()
             tried = [name for name, status, _ in rows if status != Status.COMPLETED]
-            await keep_tries(session, [(self.step.execution_id, name) for name in tried])
+            if tried:
+                await keep_tries(session, [(self.step.execution_id, name) for name in tried])
+                again = update(StepExecution).where(*mine, StepExecution.identifier.in_(tried))
+                await session.execute(again.values(status=Status.PENDING))
         for name, status, result in rows:
             number = int(name.removeprefix(prefix).removesuffix("]"))
             if status == Status.COMPLETED and number < len(self.items):

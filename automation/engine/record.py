@@ -197,7 +197,7 @@ async def executions_ended(
             "error_message": outcome.error_message,
             "error_code": outcome.error_code,
             "due_at": outcome.due_at or now,
-            "completed_at": now if outcome.due_at is None else None,
+            "completed_at": now if outcome.is_final else None,
         }
         for item, outcome in outcomes
     ]

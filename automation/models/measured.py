@@ -32,6 +32,10 @@ class Ending(Base):
     error_message: Mapped[str]
     step: Mapped[str] = mapped_column(String(100))
     """Of a try only; the dead letter of a failed execution has its own."""
+    after_attempt: Mapped[int]
+    """The last attempt that an earlier ending closed, -1 if there is none: what was done since belongs to this one."""
+    asked_at: Mapped[datetime | None]
+    """When somebody had it tried again."""
 
 
 class Timing(Base):

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -76,7 +77,7 @@ async def seen_errors(session: AsyncSession, ids: Sequence[int]) -> dict[str, Gr
 
 
 async def note_errors(session: AsyncSession, groups: dict[str, Group]) -> None:
-    """Add failures to what is known of their groups."""
+    """Add failures to what is known of their groups: in one order, as two may do it at once."""
     if not groups:
         return
     known = set(await session.scalars(select(ErrorGroup.fingerprint).where(ErrorGroup.fingerprint.in_(groups))))
@@ -87,7 +88,7 @@ async def note_errors(session: AsyncSession, groups: dict[str, Group]) -> None:
         ErrorGroup.table(),
         [
             {name: getattr(one, name) for name in ErrorGroup.table().c.keys()}  # noqa: SIM118 (columns, not a dict)
-            for one in groups.values()
+            for _, one in sorted(groups.items())
         ],
         "ON CONFLICT (fingerprint) DO UPDATE SET last_seen = greatest(error_groups.last_seen, excluded.last_seen), "
         "first_seen = least(error_groups.first_seen, excluded.first_seen), execution_id = CASE "
@@ -97,7 +98,9 @@ async def note_errors(session: AsyncSession, groups: dict[str, Group]) -> None:
     await insert_rows(
         session,
         ErrorCount.table(),
-        [row for one in groups.values() for row in _counts(one)],
+        sorted(
+            (row for one in groups.values() for row in _counts(one)), key=itemgetter("resolution", "at", "fingerprint")
+        ),
         "ON CONFLICT (resolution, at, fingerprint) DO UPDATE SET count = error_counts.count + excluded.count",
     )
 

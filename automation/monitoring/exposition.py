@@ -37,7 +37,7 @@ WEBHOOK_REFUSALS = Counter(
 _BOUNDS_MS = tuple(bound for bound in BOUNDS_MS if f"{bound:e}".startswith(("1.000", "2.500", "5.000")))
 """Of our bounds those that a scrape shows: 1, 2.5 and 5 of each decade."""
 
-_LE = (*(f"{bound / 1000:g}" for bound in _BOUNDS_MS), "+Inf")
+_LE = (*(str(bound / 1000) for bound in _BOUNDS_MS), "+Inf")
 
 Labels = tuple[str, ...]
 Row = tuple[Labels, float]
@@ -87,59 +87,13 @@ class _Reading:
 
 
 def _of_the_past(reading: Reading) -> Iterable[Metric]:
-    by_measure: dict[str, dict[Labels, Histogram]] = defaultdict(lambda: defaultdict(Histogram))
-    for (measure, kind, name, status), histogram in reading.timings.items():
-        by_measure[measure][_labels(measure, kind, name, status)].include(histogram)
-    yield _counter(
-        "automation_executions",
-        "Executions that ended, by kind of workflow and how; success rate is COMPLETED of COMPLETED and FAILED.",
-        ("kind", "status"),
-        _counts(by_measure["run"]),
-    )
-    yield _histogram(
-        "automation_execution_duration_seconds",
-        "Execution time of workflows: from the first step's begin to the end.",
-        ("kind", "status"),
-        by_measure["run"],
-    )
-    yield _histogram(
-        "automation_event_to_done_seconds",
-        "From the acceptance of an event to the end of its execution, of those that completed.",
-        ("kind",),
-        by_measure["done"],
-    )
-    yield _histogram(
-        "automation_cancel_to_stopped_seconds",
-        "From the request to cancel an execution that runs to its end.",
-        ("kind",),
-        by_measure["stop"],
-    )
-    yield _histogram(
-        "automation_step_duration_seconds",
-        "Duration of steps, by type and how they ended; each try counts.",
-        ("step_type", "status"),
-        by_measure["step"],
-    )
-    yield _counter(
-        "automation_failures",
-        "Executions that failed for good, by class of error.",
-        ("kind", "error_code"),
-        _counts(by_measure["failure"]),
-    )
-    yield _counter(
-        "automation_retries",
-        "Tries that failed and that the retry policy repeated, by class of error.",
-        ("kind", "error_code"),
-        _counts(by_measure["retry"]),
-    )
-
-
-def _labels(measure: str, kind: str, name: str, status: str) -> Labels:
-    if measure == "run":
-        return (kind, status)
-    if measure == "step":
-        return (name, status)
-    return (kind,) if measure in ("done", "stop") else (kind, name)
+    for make, measure, name, text, labels in _PAST:
+        by_labels: dict[Labels, Histogram] = defaultdict(Histogram)
+        for (of, kind, detail, status), histogram in reading.timings.items():
+            if of == measure:
+                value = {"kind": kind, "step_type": detail, "error_code": detail, "status": status}
+                by_labels[tuple(value[label] for label in labels)].include(histogram)
+        yield make(name, text, labels, by_labels)
 
 
 def _of_now(now: Now, projects: int) -> Iterable[Metric]:
@@ -223,10 +177,6 @@ def _of_sizes(reading: Reading) -> Iterable[Metric]:
     yield _gauge("automation_folder_bytes", "Folders of AUTOMATION_HOME.", ("folder",), _by(reading.folders))
 
 
-def _counts(by_labels: dict[Labels, Histogram]) -> list[Row]:
-    return [(labels, one.count) for labels, one in sorted(by_labels.items())]
-
-
 def _gauge(name: str, text: str, labels: Labels, rows: Sequence[Row]) -> Metric:
     metric = GaugeMetricFamily(name, text, labels=labels)
     for values, value in rows:
@@ -234,10 +184,10 @@ def _gauge(name: str, text: str, labels: Labels, rows: Sequence[Row]) -> Metric:
     return metric
 
 
-def _counter(name: str, text: str, labels: Labels, rows: Sequence[Row]) -> Metric:
+def _counter(name: str, text: str, labels: Labels, by_labels: dict[Labels, Histogram]) -> Metric:
     metric = CounterMetricFamily(name, text, labels=labels)
-    for values, value in rows:
-        metric.add_metric(values, value)
+    for values, one in sorted(by_labels.items()):
+        metric.add_metric(values, one.count)
     return metric
 
 
@@ -247,3 +197,23 @@ def _histogram(name: str, text: str, labels: Labels, by_labels: dict[Labels, His
         sums = [*one.cumulated(_BOUNDS_MS), one.timed]
         metric.add_metric(values, list(zip(_LE, sums, strict=True)), one.total_ms / 1000)
     return metric
+
+
+_PAST: tuple[tuple[Callable[[str, str, Labels, dict[Labels, Histogram]], Metric], str, str, str, Labels], ...] = (
+    (_counter, "run", "automation_executions",
+        "Executions that ended, by kind of workflow and how; success rate is COMPLETED of COMPLETED and FAILED.",
+        ("kind", "status")),
+    (_histogram, "run", "automation_execution_duration_seconds",
+        "Execution time of workflows: from the first step's begin to the end.", ("kind", "status")),
+    (_histogram, "done", "automation_event_to_done_seconds",
+        "From the acceptance of an event to the end of its execution, of those that completed.", _KIND),
+    (_histogram, "stop", "automation_cancel_to_stopped_seconds",
+        "From the request to cancel an execution that runs to its end.", _KIND),
+    (_histogram, "step", "automation_step_duration_seconds",
+        "Duration of steps, by type and how they ended; each try counts.", ("step_type", "status")),
+    (_counter, "failure", "automation_failures", "Executions that failed for good, by class of error.",
+        ("kind", "error_code")),
+    (_counter, "retry", "automation_retries",
+        "Tries that failed and that the retry policy repeated, by class of error.", ("kind", "error_code")),
+)  # fmt: skip
+"""What each is, the measure that it shows, name, text, and labels."""

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.database import Database
 from automation.monitoring.errors_seen import note_errors, seen_errors
-from automation.monitoring.histogram import BOUNDS_MS
+from automation.monitoring.histogram import BOUNDS_MS, BUCKET
 
 log = logging.getLogger(__name__)
 
@@ -40,50 +40,31 @@ _TAKEN = text("DELETE FROM endings WHERE id = ANY(CAST(:ids AS bigint[]))")
 
 # An execution that somebody had tried again runs from then on; it was not the event that this end answers.
 _EXECUTIONS = """
-    measured AS (
-        SELECT e.*, again.asked_at FROM endings AS e
-        LEFT JOIN LATERAL (
-            SELECT max(a.ended_at) AS asked_at FROM execution_attempts AS a
-            WHERE a.execution_id = e.execution_id AND a.asked_by <> '' AND a.ended_at < e.ended_at
-        ) AS again ON true
-        WHERE e.id = ANY(CAST(:ids AS bigint[]))
-    ),
     facts(measure, at, kind, name, status, took) AS (
         SELECT 'run', ended_at, kind, '', status,
             CASE WHEN started_at IS NOT NULL THEN ended_at - greatest(started_at, asked_at) END
-        FROM measured WHERE status <> 'RETRYING'
+        FROM ended WHERE status <> 'RETRYING'
         UNION ALL SELECT 'done', ended_at, kind, '', '', ended_at - created_at
-        FROM measured WHERE status = 'COMPLETED' AND asked_at IS NULL
+        FROM ended WHERE status = 'COMPLETED' AND asked_at IS NULL
         UNION ALL SELECT 'stop', ended_at, kind, '', '', ended_at - cancel_requested_at
-        FROM measured WHERE status = 'CANCELLED' AND cancel_requested_at IS NOT NULL
+        FROM ended WHERE status = 'CANCELLED' AND cancel_requested_at IS NOT NULL
         UNION ALL SELECT CASE status WHEN 'FAILED' THEN 'failure' ELSE 'retry' END, ended_at, kind, error_code, '', NULL
-        FROM measured WHERE status IN ('FAILED', 'RETRYING')
+        FROM ended WHERE status IN ('FAILED', 'RETRYING')
     )
 """
 
-# The steps of the tries since the ending before; a try is told by its number, and, where that did not rise (it was
-# cancelled before it began), by the time.
+# the steps of the tries since the ending before
 _STEPS = """
-    tries AS (
-        SELECT e.execution_id, e.kind, e.ended_at, e.attempt, coalesce(earlier.attempt, -1) AS after
-        FROM endings AS e
-        LEFT JOIN LATERAL (
-            SELECT max(a.attempt) AS attempt FROM execution_attempts AS a
-            WHERE a.execution_id = e.execution_id AND a.status <> 'LEFT_BATCH'
-                AND (a.attempt < e.attempt OR (a.attempt = e.attempt AND a.ended_at < e.ended_at))
-        ) AS earlier ON true
-        WHERE e.id = ANY(CAST(:ids AS bigint[]))
-    ),
     done AS (
-        SELECT t.ended_at, t.kind, s.step_type, s.status, s.duration_ms
-        FROM tries AS t JOIN step_executions AS s ON s.execution_id = t.execution_id
-        WHERE s.attempt > t.after AND s.attempt <= t.attempt
+        SELECT e.ended_at, e.kind, s.step_type, s.status, s.duration_ms
+        FROM ended AS e JOIN step_executions AS s ON s.execution_id = e.execution_id
+        WHERE s.attempt > e.after_attempt AND s.attempt <= e.attempt
         UNION ALL
-        SELECT t.ended_at, t.kind, s.step_type, a.status, a.duration_ms
-        FROM tries AS t
-        JOIN step_attempts AS a ON a.execution_id = t.execution_id
+        SELECT e.ended_at, e.kind, s.step_type, a.status, a.duration_ms
+        FROM ended AS e
+        JOIN step_attempts AS a ON a.execution_id = e.execution_id
         JOIN step_executions AS s ON s.execution_id = a.execution_id AND s.identifier = a.identifier
-        WHERE a.attempt > t.after AND a.attempt <= t.attempt
+        WHERE a.attempt > e.after_attempt AND a.attempt <= e.attempt
     ),
     facts(measure, at, kind, name, status, took) AS (
         SELECT 'step', ended_at, kind, step_type,
@@ -94,19 +75,19 @@ _STEPS = """
 
 
 def _add(facts: str) -> TextClause:
-    """Count facts by the minute, and these by the hour, the day and for ever."""
-    bounds = "CAST(:bounds AS double precision[])"
+    """Count facts by the minute, and these by the hour, the day and for ever: in one order, so that two that do it at
+    once never wait for each other in a ring."""
     return text(f"""
-        WITH {facts},
+        WITH ended AS (SELECT * FROM endings WHERE id = ANY(CAST(:ids AS bigint[]))),
+        {facts},
         lasting AS (
             SELECT measure, date_trunc('minute', at, 'UTC') AS at, kind, name, status,
-                greatest(0, extract(epoch FROM took) * 1000)::double precision AS ms, took IS NULL AS is_none
+                CASE WHEN took IS NOT NULL THEN greatest(0, extract(epoch FROM took) * 1000)::double precision END AS ms
             FROM facts
         ),
         minutes AS (
-            SELECT measure, at, kind, name, status,
-                CASE WHEN is_none THEN -1 ELSE width_bucket(ms, {bounds}) - (ms = ANY({bounds}))::int END AS bucket,
-                count(*) AS count, sum(CASE WHEN is_none THEN 0 ELSE ms END) AS total_ms
+            SELECT measure, at, kind, name, status, {BUCKET} AS bucket, count(*) AS count,
+                coalesce(sum(ms), 0) AS total_ms
             FROM lasting GROUP BY measure, at, kind, name, status, bucket
         )
         INSERT INTO timings (resolution, measure, at, kind, name, status, bucket, count, total_ms)
@@ -116,6 +97,7 @@ def _add(facts: str) -> TextClause:
             ('ever', to_timestamp(0))
         ) AS r(resolution, at)
         GROUP BY r.resolution, measure, r.at, kind, name, status, bucket
+        ORDER BY r.resolution, measure, r.at, kind, name, status, bucket
         ON CONFLICT (resolution, measure, at, kind, name, status, bucket)
         DO UPDATE SET count = timings.count + excluded.count, total_ms = timings.total_ms + excluded.total_ms
     """)  # noqa: S608 (our own text; values are parameters)

@@ -18,6 +18,11 @@ BOUNDS_MS: tuple[float, ...] = (*(step * 10.0**decade for decade in range(7) for
 NONE = -1
 """The bucket of what has no duration."""
 
+BUCKET = """CASE WHEN ms IS NULL THEN -1
+    ELSE width_bucket(ms, CAST(:bounds AS double precision[]))
+        - (ms = ANY(CAST(:bounds AS double precision[])))::int END"""
+"""The bucket of a duration `ms` in SQL; `:bounds` are `BOUNDS_MS`."""
+
 
 @dataclass(slots=True)
 class Histogram:

@@ -270,7 +270,7 @@ async def error_insights(
 ) -> list[ErrorInsight]:
     """The most frequent errors, by their number in the window. Tries that the retry policy repeated count too.
 
-    Of one project: among its latest 2,000 failures; `first_seen` and `last_seen` are of these.
+    Of one project: of its latest 2,000 executions in which something failed; `first_seen` and `last_seen` are of these.
     """
     if project_id is not None:
         groups = await of_project.errors(session, project_id, window.since, window.until)

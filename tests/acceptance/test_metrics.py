@@ -17,6 +17,8 @@ SAMPLES = {
     "dead": ("automation_dead_letters_open", {"error_code": "VALIDATION_ERROR"}),
 }
 
+WRONG = {"id": "x", "type": "Nonsense"}
+
 
 def scraped(installation: Installation) -> dict[str, float]:
     found = {
@@ -27,10 +29,22 @@ def scraped(installation: Installation) -> dict[str, float]:
     return {key: found.get((name, tuple(sorted(labels.items()))), 0) for key, (name, labels) in SAMPLES.items()}
 
 
+def await_the_figures_of_all_that_has_ended(installation: Installation) -> None:
+    """What ends is counted in its order, some seconds later: once a failure is, everything before it is, too."""
+    [event] = installation.send(page("measured-before", "page-0", WRONG))
+    [execution] = event["executions"]
+
+    def examples() -> set[str]:
+        errors = installation.studio.get("insights/errors/", params={"limit": 200}).json()["results"]
+        return {one["execution_id"] for one in errors}
+
+    until(lambda: execution["id"] in examples(), 30, examples)
+
+
 def test_five_hundred_edits_are_in_the_figures_and_nothing_else_is(installation: Installation) -> None:
+    await_the_figures_of_all_that_has_ended(installation)
     before = scraped(installation)
-    wrong = {"id": "x", "type": "Nonsense"}
-    edits = [page("measured", f"page-{n}", wrong if n % 10 == 7 else text(f"text {n}")) for n in range(500)]
+    edits = [page("measured", f"page-{n}", WRONG if n % 10 == 7 else text(f"text {n}")) for n in range(500)]
     installation.send(*edits)
     ended = installation.all_ended(project_id="measured")
     assert len(ended) == 500

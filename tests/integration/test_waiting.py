@@ -50,7 +50,8 @@ async def begun(database: Database, prefect: PrefectClient, *of: Any, **values: 
     id_ = await execution(database, await workflow(database, *of), **values)
     flow_run = await carry(prefect, id_)
     state = await run(prefect, flow_run)
-    assert (state.name, (await stored(database, id_)).status) == ("Suspended", Status.WAITING)
+    there = await stored(database, id_)
+    assert (state.name, there.status, there.completed_at) == ("Suspended", Status.WAITING, None)
     return id_, flow_run
 
 

@@ -92,6 +92,28 @@ async def test_a_retry_does_only_the_items_that_are_left(
     assert keys == [f"{id_}:each[{number}]" for number in range(5)]
 
 
+async def test_the_try_before_of_an_item_is_in_one_place_only_while_it_is_tried_again(
+    database: Database, prefect: PrefectClient, make: MakeStep
+) -> None:
+    meanwhile: list[str] = []
+
+    async def body(step: StepContext) -> Result:
+        if step.attempt == 1:
+            raise NetworkError("away", retry_after=1)
+        meanwhile.append((await steps(database, step.execution_id))[step.identifier].status)
+        meanwhile.extend(one.status for one in await every(database, StepAttempt) if "[" in one.identifier)
+        return {}
+
+    make("SEND", body, retries=0)
+    id_ = await execution(database, await workflow(database, each("SEND", ["a"])))
+    flow_run = await carry(prefect, id_)
+    await run(prefect, flow_run)
+    await due(database)
+    assert (await run(prefect, flow_run)).is_completed()
+
+    assert meanwhile == [Status.PENDING, Status.FAILED]
+
+
 async def due(database: Database) -> None:
     async with database.transaction() as session:
         await session.execute(update(Execution).values(due_at=utc_now()))

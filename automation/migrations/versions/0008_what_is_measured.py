@@ -11,14 +11,17 @@ depends_on = None
 _TIME = sa.DateTime(timezone=True)
 
 # The condition is looked at before any function is called, so that only an end costs something. The table has but its
-# primary key. A mark on the execution instead would be a second update of a wide row with a dozen indexes.
+# primary key. A mark on the execution instead would be a second update of a wide row with a dozen indexes. What went
+# before an end is noted with it: afterwards only clocks would tell, which stand apart and are set back.
 ENDINGS = """
 CREATE FUNCTION automation_execution_ended() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO endings (execution_id, kind, status, attempt, created_at, started_at, ended_at, cancel_requested_at,
-        error_code, error_message, step)
-    VALUES (NEW.id, NEW.kind, NEW.status, NEW.attempt, NEW.created_at, NEW.started_at,
-        coalesce(NEW.completed_at, now()), NEW.cancel_requested_at, NEW.error_code, left(NEW.error_message, 2000), '');
+        error_code, error_message, step, after_attempt, asked_at)
+    SELECT NEW.id, NEW.kind, NEW.status, NEW.attempt, NEW.created_at, NEW.started_at,
+        coalesce(NEW.completed_at, now()), NEW.cancel_requested_at, NEW.error_code, left(NEW.error_message, 2000), '',
+        coalesce(max(attempt), -1), max(ended_at) FILTER (WHERE asked_by <> '')
+    FROM execution_attempts WHERE execution_id = NEW.id AND status <> 'LEFT_BATCH';
     RETURN NULL;
 END $$;
 CREATE TRIGGER executions_ended AFTER UPDATE OF status ON workflow_executions FOR EACH ROW
@@ -29,9 +32,11 @@ CREATE TRIGGER executions_ended AFTER UPDATE OF status ON workflow_executions FO
 CREATE FUNCTION automation_try_ended() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO endings (execution_id, kind, status, attempt, created_at, started_at, ended_at, cancel_requested_at,
-        error_code, error_message, step)
+        error_code, error_message, step, after_attempt)
     SELECT id, kind, 'RETRYING', NEW.attempt, created_at, started_at, NEW.ended_at, NULL,
-        NEW.error_code, left(NEW.error_message, 2000), NEW.failed_step
+        NEW.error_code, left(NEW.error_message, 2000), NEW.failed_step, coalesce((
+            SELECT max(a.attempt) FROM execution_attempts AS a
+            WHERE a.execution_id = NEW.execution_id AND a.id < NEW.id AND a.status <> 'LEFT_BATCH'), -1)
     FROM workflow_executions WHERE id = NEW.execution_id;
     RETURN NULL;
 END $$;
@@ -43,10 +48,13 @@ CREATE TRIGGER tries_ended AFTER INSERT ON execution_attempts FOR EACH ROW
 # what ended before this version is counted too, as far back as figures are kept
 PAST = """
 INSERT INTO endings (execution_id, kind, status, attempt, created_at, started_at, ended_at, cancel_requested_at,
-    error_code, error_message, step)
+    error_code, error_message, step, after_attempt, asked_at)
 SELECT id, kind, status, attempt, created_at, started_at, completed_at, cancel_requested_at, error_code,
-    left(error_message, 2000), ''
-FROM workflow_executions
+    left(error_message, 2000), '', before.after_attempt, before.asked_at
+FROM workflow_executions AS e, LATERAL (
+    SELECT coalesce(max(a.attempt), -1) AS after_attempt, max(a.ended_at) FILTER (WHERE a.asked_by <> '') AS asked_at
+    FROM execution_attempts AS a WHERE a.execution_id = e.id AND a.status <> 'LEFT_BATCH'
+) AS before
 WHERE status IN ('COMPLETED', 'FAILED', 'CANCELLED') AND completed_at > now() - interval '90 days'
     AND error_code <> 'SKIPPED'
 ORDER BY completed_at
@@ -68,6 +76,8 @@ def upgrade() -> None:
         sa.Column("error_code", sa.String(length=50), nullable=False),
         sa.Column("error_message", sa.Text(), nullable=False),
         sa.Column("step", sa.String(length=100), nullable=False),
+        sa.Column("after_attempt", sa.Integer(), nullable=False),
+        sa.Column("asked_at", _TIME, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_endings")),
     )
     op.create_table(

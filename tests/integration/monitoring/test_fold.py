@@ -20,6 +20,7 @@ from automation.models import (
     Status,
     StepExecution,
     Timing,
+    Workflow,
     utc_now,
 )
 from automation.monitoring.fold import fold, fold_all, tidy
@@ -51,6 +52,19 @@ async def ever(database: Database, measure: str) -> int:
     )
     async with database.transaction() as session:
         return int(await session.scalar(query) or 0)
+
+
+async def somebody_waits(database: Database) -> None:
+    """Until a session waits for another one's row."""
+    query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    async with database.reading() as session:
+        while not await session.scalar(query):
+            await asyncio.sleep(0.01)
+
+
+async def fold_and_forget(database: Database) -> None:
+    async with database.rehearsal() as session:
+        await fold(session)
 
 
 async def test_every_ending_is_counted_once_however_often_it_is_folded(database: Database) -> None:
@@ -86,6 +100,44 @@ async def test_two_that_fold_at_once_count_nothing_twice(database: Database) -> 
 
     assert sum(await asyncio.gather(*(fold_all(database) for _ in range(4)))) == 20
     assert await ever(database, "run") == 20
+
+
+async def test_one_that_folds_beside_another_waits_for_its_figures_and_adds_to_them(database: Database) -> None:
+    workflow_id = await rows.workflow(database)
+    for _ in range(10):
+        await ended(database, workflow_id)
+    async with database.transaction() as first:
+        assert await fold(first) == 10
+        for _ in range(10):
+            await ended(database, workflow_id)
+        second = asyncio.create_task(fold_all(database))
+        await somebody_waits(database)
+    assert await second == 10
+    assert await ever(database, "run") == 20
+
+
+async def test_those_that_fold_at_once_take_the_figures_in_one_order(database: Database) -> None:
+    failed = {"error_code": "NETWORK_ERROR", "steps": {f"STEP_{n}": (Status.FAILED, 5.0) for n in range(5)}}
+    for kind in "abcdefgh":
+        workflow_id = await rows.workflow(database, kind=kind)
+        await ended(database, workflow_id, Status.FAILED, error_message=f"cause {kind}", **failed)
+    await fold_all(database)
+    for workflow in await rows.every(database, Workflow):
+        await ended(database, workflow.id, Status.FAILED, error_message=f"cause {workflow.kind}", **failed)
+
+    for table, key in (
+        ("timings", "resolution, measure, at, kind, name, status, bucket"),
+        ("error_groups", "fingerprint"),
+        ("error_counts", "resolution, at, fingerprint"),
+    ):
+        async with database.rehearsal() as first:
+            # who waits for the first of them has none of the others
+            of = "WHERE measure <> 'step'" if table == "timings" else ""
+            await first.execute(text(f"SELECT FROM {table} {of} ORDER BY {key} LIMIT 1 FOR UPDATE"))
+            second = asyncio.create_task(fold_and_forget(database))
+            await somebody_waits(database)
+            await first.execute(text(f"SELECT FROM {table} FOR UPDATE NOWAIT"))
+        await second
 
 
 async def test_what_was_taken_is_counted_again_if_the_process_dies_over_it(database: Database) -> None:
@@ -185,6 +237,43 @@ async def test_an_execution_cancelled_between_two_tries_counts_its_steps_once(da
         [save] = await step_insights(session, lately())
     assert (save.count, save.failed) == (1, 1)
     assert await counted(database) == {"completed": 0, "failed": 0, "cancelled": 1}
+
+
+async def test_a_clock_that_is_set_back_between_two_tries_does_not_matter(database: Database) -> None:
+    workflow_id = await rows.workflow(database)
+    later = utc_now() + timedelta(seconds=50)
+    id_ = await ended(
+        database, workflow_id, Status.FAILED, at=later, error_code="NETWORK_ERROR", steps={"SAVE": (Status.FAILED, 20)}
+    )
+    async with database.transaction() as session:
+        await control.retry(session, id_, asked_by="olga")
+        done = {"status": Status.COMPLETED, "attempt": 2, "duration_ms": 30.0}
+        await session.execute(update(StepExecution).where(StepExecution.execution_id == id_).values(**done))
+        await session.execute(update(Execution).where(Execution.id == id_).values(status=Status.RUNNING, attempt=2))
+    await end_it(database, id_, Status.COMPLETED, utc_now() - timedelta(seconds=50))
+    await fold_all(database)
+
+    async with database.transaction() as session:
+        [save] = await step_insights(session, lately())
+        [found] = await workflow_insights(session, lately())
+    assert (save.count, save.failed, save.mean_ms) == (2, 1, 25.0)
+    assert (found.completed, found.failed, found.mean_ms) == (1, 1, 500.0)
+    # somebody wanted it tried again: the end is no answer to the event, whatever the clocks say
+    assert found.to_done_p50_ms is None
+
+
+async def test_a_step_that_is_run_anew_before_its_ending_is_folded_was_done(database: Database) -> None:
+    workflow_id = await rows.workflow(database)
+    done = {"CHECK": (Status.COMPLETED, 10.0), "SAVE": (Status.FAILED, 20.0)}
+    id_ = await ended(database, workflow_id, Status.FAILED, error_code="NETWORK_ERROR", steps=done)
+    async with database.transaction() as session:
+        await control.retry(session, id_, asked_by="olga", from_start=True)
+    await fold_all(database)
+
+    async with database.transaction() as session:
+        check, save = await step_insights(session, lately())
+    assert (check.count, check.failed, check.mean_ms) == (1, 0, 10.0)
+    assert (save.count, save.failed, save.mean_ms) == (1, 1, 20.0)
 
 
 async def test_the_time_from_cancel_to_stopped_is_that_of_what_ran(database: Database) -> None:

@@ -8,8 +8,9 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun as PrefectRun
 from prefect.flow_engine import run_flow_async
 from prefect.states import Pending
-from sqlalchemy import event
+from sqlalchemy import update
 
+from automation import control
 from automation.database import Database
 from automation.engine.work import process_database
 from automation.errors import NetworkError, ValidationError
@@ -31,7 +32,8 @@ from flows.auto_save import auto_save
 from tests.integration import rows
 from tests.integration.flows import create
 from tests.integration.making import MakeStep
-from tests.integration.monitoring.ending import ended
+from tests.integration.monitoring.ending import end_it, ended
+from tests.integration.statements import statements
 
 BUCKET = 1.29
 """How far a percentile may be off: to the next bound. What is below the first one may be anywhere there."""
@@ -127,6 +129,34 @@ async def test_a_project_s_own_figures_are_those_of_its_executions(database: Dat
     assert (error.count, error.message) == (5, "<number>")
 
 
+async def test_a_project_s_figures_and_those_of_all_agree_on_what_was_tried_again(database: Database) -> None:
+    workflow_id = await rows.workflow(database, kind="publish", project_id="p1")
+    id_ = await ended(
+        database, workflow_id, Status.FAILED, seconds=2, error_code="NETWORK_ERROR", error_message="no answer",
+        steps={"CHECK": (Status.COMPLETED, 10.0), "DEPLOY": (Status.FAILED, 20.0)},
+    )  # fmt: skip
+    async with database.transaction() as session:
+        await control.retry(session, id_, asked_by="olga")
+    # its second try, on a machine whose clock is behind
+    async with database.transaction() as session:
+        step = update(StepExecution).where(StepExecution.execution_id == id_, StepExecution.step_type == "DEPLOY")
+        await session.execute(step.values(status=Status.COMPLETED, attempt=2, duration_ms=30.0))
+        await session.execute(update(Execution).where(Execution.id == id_).values(status=Status.RUNNING, attempt=2))
+    await end_it(database, id_, Status.COMPLETED, utc_now() - timedelta(minutes=2))
+
+    (of_all,), steps = await figures(database)
+    async with database.transaction() as session:
+        [own] = await workflow_insights(session, lately(), project_id="p1")
+        assert await step_insights(session, lately(), project_id="p1") == steps
+        [error] = await error_insights(session, lately())
+        [own_error] = await error_insights(session, lately(), project_id="p1")
+    assert [(one.step_type, one.count, one.failed) for one in steps] == [("CHECK", 1, 0), ("DEPLOY", 2, 1)]
+    assert (error.count, own_error.count, own_error.message) == (1, 1, "no answer")
+    # all had two endings, of which the project shows the last
+    assert (of_all.completed, of_all.failed, of_all.mean_ms) == (1, 1, 1000)
+    assert (own.completed, own.failed, own.mean_ms) == (1, 0, 0)
+
+
 FAILING, FLAKY, SLOW = range(60), range(60, 80), range(80, 100)
 
 
@@ -159,12 +189,11 @@ async def test_the_real_engine_s_500_are_counted_and_cost_it_no_statement(
             )
             for number in range(500)
         )  # fmt: skip
-    said: list[str] = []
-    engine = process_database().engine.sync_engine
-    event.listen(engine, "before_cursor_execute", lambda _c, _k, statement, *_: said.append(statement))
     flow_run = await begin(prefect)
-    await run_flow_async(auto_save, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
-    assert not [one for one in said if "endings" in one or "timings" in one]
+    with statements(process_database()) as said:
+        await run_flow_async(auto_save, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
+    assert said
+    assert not [one for one, _ in said if "endings" in one or "timings" in one]
 
     [found], [step] = await figures(database)
     assert (found.completed, found.failed, found.cancelled) == (420, 60, 0)

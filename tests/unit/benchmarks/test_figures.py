@@ -5,7 +5,7 @@ import json
 import pytest
 
 from automation.runtime.documents import check_page
-from benchmarks.figures import FIGURES, Figure, latency, lost, ratios
+from benchmarks.figures import FIGURES, Figure, latency, longest_ms, lost, ratios
 from benchmarks.pages import Edit, page
 
 
@@ -65,3 +65,8 @@ def test_a_page_is_valid_has_20_components_and_about_4_kilobytes(number: int, ve
 
 def test_pages_differ_by_number_and_by_version() -> None:
     assert len({json.dumps(Edit(number, version).data()) for number in range(20) for version in (1, 2, 3)}) == 60
+
+
+def test_a_scrape_and_a_page_have_a_limit_of_their_own_and_a_list_has_none() -> None:
+    operations = ("metrics, a scrape", "page history, 90 days", "executions, 100th page")
+    assert [longest_ms(one) for one in operations] == [100, 200, None]

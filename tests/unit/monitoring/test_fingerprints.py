@@ -1,7 +1,6 @@
 """Which failures have one cause."""
 
 from datetime import UTC, datetime, timedelta
-from time import process_time
 from uuid import uuid4
 
 import pytest
@@ -34,10 +33,8 @@ def test_variable_parts_are_taken_out(message: str, expected: str) -> None:
 
 
 def test_hostile_messages_stay_one_short_line_and_take_no_time() -> None:
-    for message in ("a\nb\x1b[31m" * 500, "/" * 2000, "a@" * 1000, "1." * 1000, "'" * 2000, ":" * 2000, "a-" * 1000):
-        began = process_time()
-        text = template(message)
-        assert process_time() - began < 0.5
+    for part in ("a\nb\x1b[31m", "/", "a@", "1.", "'", ":", "a-"):
+        text = template(part * (2_000_000 // len(part)))  # the square of it would be hours
         assert len(text) <= 300
         assert text.isprintable()
 
