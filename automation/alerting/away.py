@@ -1,15 +1,21 @@
 """What is told when the database does not answer: all else of alerting stands in it.
 
-Each process tells for itself, by Apprise alone, and notes the incident when the database is back.
+Each process tells for itself that it is away, by Apprise alone. When it is back, the incident goes into the table, and
+those who were told hear as of any other that it is over.
 """
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
+from uuid import UUID, uuid4
 
 from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
 
+from automation.alerting.incidents import clean
 from automation.alerting.rules import Rule, Rules, in_force
 from automation.database import Database
 from automation.errors import NetworkError
@@ -24,7 +30,32 @@ _PAUSE = 5.0
 _TIMEOUT = 10.0
 """Seconds after which an answer counts as none."""
 _AGAIN = 60.0
-"""Seconds until a message that no channel took is tried again."""
+"""Seconds until a channel that did not take the message is tried again."""
+
+
+@dataclass(slots=True)
+class _Incident:
+    """What a rule has seen of an outage that has lasted long enough for it.
+
+    Attributes:
+        told: when each channel, by its key, took the message.
+        tried: when the others were tried last, on the monotonic clock.
+    """
+
+    fired_at: datetime
+    id: UUID = field(default_factory=uuid4)
+    told: dict[str, datetime] = field(default_factory=dict)
+    tried: float = float("-inf")
+
+
+@dataclass(slots=True)
+class _Outage:
+    """From the first question without an answer; `began` is the same moment on the monotonic clock."""
+
+    error: str
+    since: datetime = field(default_factory=utc_now)
+    began: float = field(default_factory=monotonic)
+    incidents: dict[str, _Incident] = field(default_factory=dict)
 
 
 class DatabaseWatch:
@@ -32,24 +63,20 @@ class DatabaseWatch:
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self.database = database
-        rules: Rules = in_force(settings.alerts_file)
-        self.watched = [(name, rule) for name, rule in rules.enabled().items() if rule.type == "database_away"]
-        self._runbook = rules.runbook
-        self._channels = {
-            name: [
-                channel
-                for group in rules.channels_of(rule)
-                for channel in (admin_channels(settings) if group == "admins" else team_channels(settings))
-            ]
-            for name, rule in self.watched
-        }
-        self._told: set[str] = set()
+        self.rules: Rules = in_force(settings.alerts_file)
+        self.watched = [(name, rule) for name, rule in self.rules.enabled().items() if rule.type == "database_away"]
+        self._channels = {"admins": admin_channels(settings), "team": team_channels(settings)}
+        self._outage: _Outage | None = None
 
     async def run(self) -> None:
         """Watch until cancelled."""
         while self.watched:
-            if (error := await self._ask()) is not None:
-                await self._outage(error)
+            error = await self._ask()
+            if error is not None:
+                await self._is_away(error)
+            elif self._outage is not None:
+                await self._is_back(self._outage)
+                self._outage = None
             await asyncio.sleep(_PAUSE)
         await asyncio.Event().wait()
 
@@ -62,60 +89,64 @@ class DatabaseWatch:
             return one_line(f"{type(error).__name__}: {error}")[:300]
         return None
 
-    async def _outage(self, error: str) -> None:
-        """From the first question without an answer to the first with one."""
-        since, began, tried = utc_now(), monotonic(), float("-inf")
-        last: str | None = error
-        self._told.clear()
-        while last is not None:
-            error = last
-            lasted = monotonic() - began
-            if monotonic() - tried >= _AGAIN:
-                for name, rule in self.watched:
-                    if name not in self._told and lasted >= rule.for_seconds:
-                        tried = monotonic()
-                        await self._tell_away(name, rule, error, since)
-            await asyncio.sleep(_PAUSE)
-            last = await self._ask()
+    async def _is_away(self, error: str) -> None:
+        outage = self._outage = self._outage or _Outage(error)
+        outage.error = error
         for name, rule in self.watched:
-            if name in self._told:
-                await self._tell_back(name, rule, error, since)
+            if monotonic() - outage.began < rule.for_seconds:
+                continue
+            if name not in outage.incidents:
+                log.critical("%s since %s: %s", rule.title, f"{outage.since:%H:%M:%S} UTC", error)
+                outage.incidents[name] = _Incident(fired_at=utc_now())
+            await self._tell(name, rule, outage, outage.incidents[name])
 
-    async def _tell_away(self, name: str, rule: Rule, error: str, since: datetime) -> None:
-        log.critical("%s since %s: %s", rule.title, f"{since:%H:%M:%S} UTC", error)
-        body = f"{error}\n\nSince {since:%Y-%m-%d %H:%M:%S} UTC. What to do: {rule.todo}\n\n{self._runbook}#{name}"
-        if await self._tell(name, Notice(f"{rule.severity}: {rule.title}", body, "")):
-            self._told.add(name)
-
-    async def _tell_back(self, name: str, rule: Rule, error: str, since: datetime) -> None:
-        now = utc_now()
-        log.warning("The database answers again.")
-        await self._tell(name, Notice(f"Over: {rule.title}", f"From {since:%H:%M:%S} to {now:%H:%M:%S} UTC.", ""))
-        alert = Alert(
-            rule=name,
-            state=AlertState.RESOLVED,
-            severity=rule.severity,
-            message=f"{rule.title}: {error}",
-            details={"threshold": f"{rule.for_seconds:g} s"},
-            created_at=since,
-            fired_at=since,
-            last_seen_at=now,
-            resolved_at=now,
-            notified_at=since,
-            over_notified_at=now,
-        )
-        async with self.database.transaction() as session:
-            session.add(alert)
-
-    async def _tell(self, name: str, notice: Notice) -> bool:
-        """Whether everybody was told (also when there is nobody)."""
+    async def _tell(self, name: str, rule: Rule, outage: _Outage, incident: _Incident) -> None:
+        """Tell those who do not know yet, as far as it is time to."""
+        missing = [one for one in self._channels_of(rule) if one.key not in incident.told]
+        soon = monotonic() - incident.tried < _AGAIN
+        if not missing or soon or self.rules.are_quiet(rule.severity, utc_now()):
+            return
+        incident.tried = monotonic()
+        since, runbook = f"{outage.since:%Y-%m-%d %H:%M:%S} UTC", f"{self.rules.runbook}#{name}"
+        body = f"{clean(outage.error)}\n\nSince {since}. What to do: {rule.todo}\n\n{runbook}"
+        notice = Notice(f"{rule.severity}: {rule.title}", body, "")
 
         async def tell(channel: Channel) -> None:
             await channel.deliver(notice)
+            incident.told[channel.key] = utc_now()
 
         try:
-            await notify(self._channels[name], tell)
+            await notify(missing, tell)
         except NetworkError as error:
             log.error("Not everybody could be told: %s", one_line(str(error)))
-            return False
-        return True
+
+    def _channels_of(self, rule: Rule) -> Sequence[Channel]:
+        return [channel for group in self.rules.channels_of(rule) for channel in self._channels.get(group, ())]
+
+    async def _is_back(self, outage: _Outage) -> None:
+        """Note what has fired; the alerting tells that it is over, and tries again who is away."""
+        now = utc_now()
+        rows = [
+            {
+                "id": incident.id,
+                "rule": name,
+                "state": AlertState.RESOLVED,
+                "severity": rule.severity,
+                "message": clean(f"{rule.title}: {outage.error}"),
+                "details": {"threshold": f"{rule.for_seconds:g} s"},
+                "created_at": outage.since,
+                "fired_at": incident.fired_at,
+                "last_seen_at": now,
+                "resolved_at": now,
+                "notified_at": min(incident.told.values(), default=None),
+                "recipients": [{"channel": key} for key in incident.told],
+            }
+            for name, rule in self.watched
+            if (incident := outage.incidents.get(name))
+        ]
+        if rows:
+            log.warning("The database answers again.")
+            # noted already, when the answer to that was lost
+            statement = insert(Alert).values(rows).on_conflict_do_nothing()
+            async with self.database.transaction() as session:
+                await session.execute(statement)

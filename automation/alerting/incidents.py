@@ -70,14 +70,14 @@ async def follow(
     now: datetime,
     *,
     elsewhere: Collection[str] = (),
-    keeps: bool = False,
+    keeps: Collection[str] = (),
 ) -> set[str]:
     """Bring the incidents of a rule in line with what it has found just now.
 
     Args:
         known: its incidents that are not over, by fingerprint.
         elsewhere: fingerprints that another rule has now: their incidents here end without a word.
-        keeps: not all could be looked at, so that what was not found is not over.
+        keeps: fingerprints that could not be looked at, so that they are not over.
 
     Returns:
         The fingerprints of those that are not over now.
@@ -95,7 +95,7 @@ async def follow(
             open_.add(fingerprint)
         elif fingerprint in elsewhere:
             await end_without_a_word(session, alert, now)
-        elif keeps or not unseen(alert, rule, now):
+        elif fingerprint in keeps or not unseen(alert, rule, now):
             open_.add(fingerprint)
         else:
             await _end(session, alert, now)

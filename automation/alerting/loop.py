@@ -62,7 +62,9 @@ class Alerting:
         try:
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
                 await asyncio.sleep(_PAUSE)
-            looked = float("-inf")
+            # rounds come first: what was noticed while nobody looked belongs to incidents that would be over else, and
+            # what else has just been started has its time to catch up
+            looked = monotonic()
             while not connection.is_closed():
                 if monotonic() - looked >= _LOOK:
                     looked = monotonic()

@@ -4,6 +4,7 @@ A rule of the same type may stand there twice, under two names and with two thre
 one that is full.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, time
 from functools import lru_cache
@@ -14,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from automation.alerting.sightings import NOTICED
 from automation.errors import SettingError
 
 DEFAULTS = Path(__file__).with_name("alerts.yaml")
@@ -26,6 +28,8 @@ Seconds = Annotated[float, Field(ge=0, le=90 * 86_400, allow_inf_nan=False)]
 Lately = Annotated[float, Field(ge=60, le=86_400, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$")]
+
+_TIME_OF_DAY = re.compile(r"[0-2]\d:[0-5]\d(:[0-5]\d)?")
 
 
 class _Data(BaseModel):
@@ -129,6 +133,14 @@ class QuietHours(_Data):
     to: time
     timezone: str = "UTC"
 
+    @field_validator("since", "to", mode="before")
+    @classmethod
+    def _of_the_clock(cls, value: object) -> object:
+        """YAML takes 22:00 without quotes for the number 1320, and a time with an offset compares with no other."""
+        if not (isinstance(value, str) and _TIME_OF_DAY.fullmatch(value)):
+            raise ValueError('expected a time of day in quotes, such as "22:00"')
+        return value
+
     @field_validator("timezone")
     @classmethod
     def _known(cls, value: str) -> str:
@@ -154,12 +166,24 @@ class Rules(_Data):
     runbook: str
     rules: dict[Name, AnyRule]
 
+    @field_validator("rules")
+    @classmethod
+    def _can_see_something(cls, rules: dict[str, AnyRule]) -> dict[str, AnyRule]:
+        for name, rule in rules.items():
+            if rule.type == "sightings" and name not in NOTICED:
+                raise ValueError(f"{name} would see nothing: of type sightings are only {' and '.join(NOTICED)}")
+        return rules
+
     def enabled(self) -> Mapping[str, Rule]:
         return {name: rule for name, rule in self.rules.items() if rule.enabled}
 
     def channels_of(self, rule: Rule) -> tuple[ChannelOfWorkflow, ...]:
         """Who is told of what a rule sees."""
         return self.channels.get(rule.severity, ()) if rule.channels is None else rule.channels
+
+    def are_quiet(self, severity: str, at: datetime) -> bool:
+        """Whether nobody is to be told of what is so grave at that time."""
+        return self.quiet_hours is not None and severity != "CRITICAL" and self.quiet_hours.include(at)
 
 
 @lru_cache

@@ -14,6 +14,9 @@ CRITICAL_ERRORS = "critical-errors"
 ROLLBACK_FAILED = "rollback-failed"
 RUN_WITHOUT_HEARTBEAT = "run-without-heartbeat"
 
+NOTICED = (CRITICAL_ERRORS, ROLLBACK_FAILED)
+"""Rules that nothing looks for: they have what is noticed alone."""
+
 _LONGEST = 2000
 """Characters of a text that are kept; the execution has all of it."""
 

@@ -41,9 +41,19 @@ async def acknowledge(
 
 
 async def silence(
-    session: AsyncSession, actor: Actor, alert_id: UUID, until: datetime, *, by: str | None = None, comment: str = ""
+    session: AsyncSession,
+    actor: Actor,
+    alert_id: UUID,
+    until: datetime,
+    *,
+    only: str | None = None,
+    by: str | None = None,
+    comment: str = "",
 ) -> Silence:
     """Nobody is told of this incident, or of the next of its rule about the same thing, until then.
+
+    Args:
+        only: the project that the actor's key is for; people are told all the same when it concerns others, too.
 
     Raises:
         NotFoundError: there is no such alert.
@@ -56,7 +66,7 @@ async def silence(
         until,
         rule=alert.rule,
         fingerprint=alert.fingerprint,
-        project_id=alert.project_id,
+        project_id=only,
         by=by,
         comment=comment,
     )

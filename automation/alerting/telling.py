@@ -5,7 +5,7 @@ webhook, all in the transaction that notes that it was told. So each is told onc
 that is away gets it when it is back (within a day).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -26,6 +26,7 @@ from automation.models.alert_queries import firing, over_untold, silences_in_for
 from automation.models.channels import OWED_CHANNEL
 from automation.redaction import redact_text
 from automation.settings import Settings
+from automation.steps import one_line
 
 TOO_LATE = timedelta(days=1)
 """Nobody is told of what is so old."""
@@ -54,7 +55,7 @@ def _is_due(
     alert: Alert,
     rules: Rules,
     settings: Settings,
-    silences: Iterable[Silence],
+    silences: Sequence[Silence],
     last: datetime | None,
     now: datetime,
 ) -> bool:
@@ -63,7 +64,7 @@ def _is_due(
     Once, and not too soon after they were told of the same thing. What is noticed on the spot is told again when the
     cooldown is over and it went on meanwhile, unless somebody looks after it.
     """
-    rule = rules.rules.get(alert.rule)
+    rule = rules.enabled().get(alert.rule)
     if rule is None or not _may_be_told(alert, rules, silences, now):
         return False
     cooldown = settings.admin_notify_cooldown if rule.cooldown_seconds is None else rule.cooldown_seconds
@@ -73,10 +74,9 @@ def _is_due(
     return alert.notified_count == 0 or went_on
 
 
-def _may_be_told(alert: Alert, rules: Rules, silences: Iterable[Silence], now: datetime) -> bool:
+def _may_be_told(alert: Alert, rules: Rules, silences: Sequence[Silence], now: datetime) -> bool:
     """Whether neither a silence nor the quiet hours stand against it; those end, and then it is told."""
-    quiet = rules.quiet_hours is not None and alert.severity != "CRITICAL" and rules.quiet_hours.include(now)
-    return not quiet and silenced_until(alert, list(silences), now) is None
+    return not rules.are_quiet(alert.severity, now) and silenced_until(alert, silences, now) is None
 
 
 async def _tell_firing(
@@ -119,7 +119,7 @@ def _admins_message(alert: Alert, rule: Rule, links: Links) -> tuple[str, str]:
     """Subject and body of what administrators read at three in the morning."""
     held_back = alert.count - alert.notified_count
     lines = [
-        alert.details.get("body", ""),
+        one_line(alert.details.get("body", "")),  # which may come from a page: it adds no lines of its own to ours
         f"{rule.title}. Threshold: {alert.details.get('threshold') or 'none'}.",
         f"Seen since {_time(alert.created_at)}" + (f", {held_back} of this kind." if held_back > 1 else "."),
         f"What to do: {rule.todo}",

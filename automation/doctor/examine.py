@@ -44,6 +44,7 @@ CHECKS: Mapping[str, Check] = {
     "api-key": home.api_key,
     "webhook-secret": home.webhook_secret,
     "callback-secret": home.callback_secret,
+    "alert-webhook-secret": home.alert_webhook_secret,
     "watch-roots": home.watch_roots,
     "database": database.database,
     "migrations": database.migrations,

@@ -107,9 +107,18 @@ async def callback_secret(patient: Patient) -> Findings:
     )
 
 
+async def alert_webhook_secret(patient: Patient) -> Findings:
+    """Whether we can sign what we tell of alerts, if somebody listens."""
+    if not patient.settings.alert_webhook_url:
+        return ok("not needed: AUTOMATION_ALERT_WEBHOOK_URL is not set")
+    return await _check_webhook_secret(
+        patient, patient.settings.alert_webhook_secret, "AUTOMATION_ALERT_WEBHOOK_SECRET", ALERT_SECRET_FILE
+    )
+
+
 async def _check_webhook_secret(patient: Patient, given: SecretStr | None, variable: str, file: str) -> Findings:
     secret, where = await _secret(patient, given, variable, file)
-    todo = f"`automation up` makes one; or set {variable} to whsec_ and base64, the same as Studio has"
+    todo = f"`automation up` makes one; or set {variable} to whsec_ and base64, as the other side has it"
     if not secret:
         return failed(where, todo)
     try:

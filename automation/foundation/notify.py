@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,9 @@ from automation.errors import NetworkError, ValidationError
 from automation.foundation import mail, remote
 from automation.models import Json, utc_now
 from automation.settings import Settings
+
+_CALL = re.compile(r"@(?=(?:everyone|here|channel|all)\b)|<(?=[!@])", re.IGNORECASE)
+"""Where a call begins: `@everyone`, Slack's `<!channel>`, `<@U024BE7LH>`, Discord's `<@&role>`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,13 @@ def _send_by_apprise(url: str, setting: str, notice: Notice) -> None:
         raise NetworkError(f"Apprise does not know this kind of URL; correct {setting}.")
     sender = apprise.Apprise()
     sender.add(service)
-    # TEXT: Apprise escapes for services that speak HTML or Markdown
-    if not sender.notify(notice.body, title=notice.subject, body_format=apprise.NotifyFormat.TEXT):
+    # TEXT: Apprise escapes for services that speak HTML
+    body, title = _calling_nobody(notice.body), _calling_nobody(notice.subject)
+    if not sender.notify(body, title=title, body_format=apprise.NotifyFormat.TEXT):
         raise NetworkError("the service did not take the message.")
+
+
+def _calling_nobody(text: str) -> str:
+    """Text in which what chats take for a call, as they may in an error that quotes a page, is broken by a space of no
+    width."""
+    return _CALL.sub("\\g<0>\u200b", text)

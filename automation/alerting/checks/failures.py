@@ -114,7 +114,7 @@ async def dead_letters(look: Look, rule: DeadLetters) -> Found:
             for key, of in causes.items()
             if len(of) >= rule.at_least
         ],
-        keeps=len(letters) == _COUNTED,
+        keeps=look.known if len(letters) == _COUNTED else (),
     )
 
 

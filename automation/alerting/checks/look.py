@@ -1,6 +1,6 @@
 """What a check is given, and what it answers."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -34,10 +34,10 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is wrong now; with `keeps`, not all could be looked at, so that what is not in it need not be over."""
+    """What is wrong now; `keeps` are those of the known fingerprints that could not be looked at: they are not over."""
 
     findings: Sequence[Finding] = ()
-    keeps: bool = False
+    keeps: Collection[str] = ()
 
 
 Check = Callable[[Look, Any], Awaitable[Found]]

@@ -12,6 +12,9 @@ from automation.models import ResourceSample
 _LATELY = timedelta(seconds=60)
 """The mean of so long is looked at: several samples, so that a moment does not break what has lasted for minutes."""
 
+_GONE = timedelta(hours=1)
+"""A machine that was not heard of for so long is not coming back; until then nobody knows that it is better."""
+
 _COLUMNS = {
     "cpu": ResourceSample.cpu,
     "memory": ResourceSample.memory_share,
@@ -22,29 +25,32 @@ _NAMES = {"cpu": "the processor", "memory": "the memory", "disk": "the disk of A
 
 async def host(look: Look, rule: HostResource) -> Found:
     """One finding for each machine; ix_resource_samples_at."""
-    share = func.avg(_COLUMNS[rule.resource])
     query = (
-        select(ResourceSample.host, share)
+        select(ResourceSample.host, func.avg(_COLUMNS[rule.resource]))
         .where(ResourceSample.at > look.now - _LATELY, ResourceSample.role == "host")
         .group_by(ResourceSample.host)
-        .having(share > rule.above)
     )
-    rows = (await look.session.execute(query)).tuples().all()
+    used = {
+        machine[:200]: share for machine, share in (await look.session.execute(query)).tuples() if share is not None
+    }
+    silent = {one for one, alert in look.known.items() if one not in used and look.now - alert.last_seen_at < _GONE}
     name = _NAMES[rule.resource]
     lasting = f" for {seconds(rule.for_seconds)}" if rule.for_seconds else ""
     return Found(
         [
             Finding(
-                f"{machine}: {name} is {percent(used)} used",
+                f"{machine}: {name} is {percent(share)} used",
                 f"{percent(rule.above)}{lasting}",
-                machine[:200],
-                value=round(used, 4),
+                machine,
+                value=round(share, 4),
                 limit=rule.above,
                 unit="share",
                 more={"host": machine},
             )
-            for machine, used in rows
-        ]
+            for machine, share in used.items()
+            if share > rule.above
+        ],
+        keeps=silent,
     )
 
 
@@ -57,7 +63,9 @@ async def connections(look: Look, rule: Connections) -> Found:
         .limit(1)
     )
     count, share = (await look.session.execute(query)).tuples().first() or (0, None)
-    if share is None or share <= rule.above:
+    if share is None:  # nobody has looked lately
+        return Found(keeps=look.known)
+    if share <= rule.above:
         return Found()
     return Found(
         [

@@ -8,7 +8,7 @@ import pytest
 from automation.alerting.rules import load
 from automation.database import Database
 from automation.settings import Settings
-from tests.integration.alerting.watching import Watch, address
+from tests.integration.alerting.watching import Watch
 from tests.integration.neighbours import Neighbour
 
 MakeWatch = Callable[..., Watch]
@@ -17,6 +17,14 @@ MakeWatch = Callable[..., Watch]
 @pytest.fixture
 def pager() -> Iterator[Neighbour]:
     """Where administrators are told."""
+    server = Neighbour()
+    yield server
+    server.go()
+
+
+@pytest.fixture
+def other() -> Iterator[Neighbour]:
+    """Somebody else who is told."""
     server = Neighbour()
     yield server
     server.go()
@@ -33,7 +41,7 @@ def watch(database: Database, pager: Neighbour, tmp_path: Path) -> MakeWatch:
         off = {name: {"enabled": False} for name in load().rules if name not in rules}
         file = tmp_path / f"alerts-{len(list(tmp_path.iterdir()))}.yaml"
         file.write_bytes(orjson.dumps({"rules": {**off, **rules}, **more}))  # JSON is YAML
-        own = {"admin_notify_urls": (address(pager),), "alerts_file": file, **(settings or {})}
+        own = {"admin_notify_urls": (pager.apprise_url,), "alerts_file": file, **(settings or {})}
         return Watch(database, Settings(**own), pager)
 
     return make

@@ -10,11 +10,7 @@ from tests.integration.flows import carry, run
 from tests.integration.making import MakeStep, failing, undo
 from tests.integration.rows import execution, planned, workflow
 
-pytestmark = [
-    pytest.mark.usefixtures("deployed"),
-    # apprise imports a module that Python 3.13 no longer has
-    pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.usefixtures("deployed")
 
 NEVER = {"retry": {"max_retries": 0}}
 

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import pytest
 from sqlalchemy import update
 
 from automation.alerting.sightings import sighting
@@ -15,9 +14,6 @@ from automation.models.recovery_queries import close_letter, dead_letter
 from tests.integration import rows
 from tests.integration.alerting.conftest import MakeWatch
 
-# apprise imports a module that Python 3.13 no longer has
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
-
 
 async def fails(
     database: Database,
@@ -25,7 +21,6 @@ async def fails(
     count: int = 1,
     *,
     code: str = "NETWORK_ERROR",
-    step: str = "save",
     **own: Any,
 ) -> list[UUID]:
     """Executions that fail for good, as the engine records it."""

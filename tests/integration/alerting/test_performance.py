@@ -12,10 +12,6 @@ from automation.models import Execution, ResourceSample, Status, Wait, utc_now
 from tests.integration import rows
 from tests.integration.alerting.conftest import MakeWatch
 
-# apprise imports a module that Python 3.13 no longer has
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
-
-
 # --- slow executions ---------------------------------------------------------------------------------------------
 
 
@@ -189,6 +185,34 @@ async def test_a_machine_that_nobody_has_heard_of_lately_is_not_saturated(watch:
     await used(database, ago=300, disk_share=0.99)
     await seen.look()
     assert await seen.alerts() == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "bad"),
+    [("disk-full", {"disk_share": 0.99}), ("connections-used-up", {"connections": 99, "connections_share": 0.99})],
+)
+async def test_what_was_used_up_when_it_was_heard_of_last_is_not_told_as_over(
+    watch: MakeWatch, database: Database, rule: str, bad: dict[str, Any]
+) -> None:
+    seen = watch({rule: {"for_seconds": 0, "resolve_after_seconds": 0}})
+    await used(database, **bad)
+    await seen.look()
+    await later(database, 90)
+    await seen.passes(90)
+    await seen.look()
+    assert (await seen.states(), len(seen.told)) == ([(rule, "FIRING")], 1)
+
+
+async def test_a_machine_that_is_gone_for_an_hour_is_not_saturated_any_more(
+    watch: MakeWatch, database: Database
+) -> None:
+    seen = watch({"disk-full": {"for_seconds": 0}})
+    await used(database, disk_share=0.99)
+    await seen.look()
+    await later(database, 3601)
+    await seen.passes(3601)
+    await seen.look()
+    assert await seen.states() == [("disk-full", "RESOLVED")]
 
 
 async def test_the_same_resource_may_have_two_rules(watch: MakeWatch, database: Database) -> None:

@@ -28,9 +28,6 @@ from tests.integration import rows
 from tests.integration.alerting.conftest import MakeWatch
 from tests.integration.flows import carry
 
-# apprise imports a module that Python 3.13 no longer has
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
-
 
 async def worker_tells(database: Database) -> None:
     await Sampler(database, "worker", Path.cwd()).look()

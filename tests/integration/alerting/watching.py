@@ -19,11 +19,6 @@ _SHIFT = """
 """
 
 
-def address(neighbour: Neighbour) -> str:
-    """Its address as Apprise takes it."""
-    return neighbour.url.replace("http", "json", 1)
-
-
 @dataclass
 class Watch:
     """`told` are the titles of what the administrators have read, in their order."""

@@ -143,7 +143,7 @@ async def test_a_fault_of_a_check_is_a_finding_and_no_traceback(
     async def broken(patient: Patient) -> list[Finding]:
         raise RuntimeError("password=hunter2\nand more")
 
-    monkeypatch.setitem(CHECKS, "disk", broken)  # type: ignore[arg-type]
+    monkeypatch.setitem(CHECKS, "disk", broken)
     async with looked_at(settings, prefect=NOWHERE) as one:
         found = {finding.check: finding for finding in await examine(one)}
     assert found["disk"].state == "failed"
@@ -188,6 +188,13 @@ async def test_a_webhook_secret_that_is_missing_or_none(see: See, tmp_path: Path
     assert (await see("callback-secret")).saw.startswith("not needed")
     found = await see("callback-secret", studio_callback_url="http://studio.example.org/")
     is_wrong(found, "failed", "is not set", "AUTOMATION_STUDIO_CALLBACK_SECRET")
+
+    pager = "http://pager.example.org/"
+    assert (await see("alert-webhook-secret", alert_webhook_url=pager)).state == "ok"
+    (tmp_path / "home/alert-webhook.secret").unlink()
+    assert (await see("alert-webhook-secret")).saw.startswith("not needed")
+    found = await see("alert-webhook-secret", alert_webhook_url=pager)
+    is_wrong(found, "failed", "is not set", "AUTOMATION_ALERT_WEBHOOK_SECRET")
 
 
 async def test_a_folder_to_watch_and_a_file_of_rules_that_are_not_there(see: See, tmp_path: Path) -> None:
@@ -460,7 +467,7 @@ async def test_no_worker_and_one_that_is_silent(see: See, prefect: PrefectClient
     await prefect.request(
         "POST",
         "/work_pools/automation/workers/heartbeat",
-        json={"name": "w1", "heartbeat_interval_seconds": 30},  # type: ignore[arg-type]
+        json={"name": "w1", "heartbeat_interval_seconds": 30},
     )
     found = await see("worker")
     assert (found.state, "w1" in found.saw) == ("ok", True)

@@ -1,7 +1,8 @@
 """Rules are data: the defaults, what an installation says over them, and what is wrong with it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -82,6 +83,10 @@ rules:
             'quiet_hours: {from: "22:00", to: "07:00", timezone: Mars/Olympus}\n',
             "quiet_hours.timezone: expected a time",
         ),
+        # YAML's number for 22:00 without quotes, and a time that compares with no other
+        ('quiet_hours: {from: 22:00, to: "07:00"}\n', "quiet_hours.from: expected a time of day in quotes"),
+        ('quiet_hours: {from: "22:00Z", to: "07:00"}\n', "quiet_hours.from: expected a time of day in quotes"),
+        ("rules:\n  mine: {type: sightings, severity: INFO, title: t, todo: t}\n", "rules: mine would see nothing"),
         ("rules:\n  repeated-failures: {failures: 0}\n", "rules.repeated-failures.failures: "),
         ("rules:\n  no-worker: {for_seconds: .inf}\n", "rules.no-worker.for_seconds: "),
         ("rules:\n  '../x': {type: no_worker, severity: INFO, title: t, todo: t}\n", "rules.../x"),
@@ -133,6 +138,17 @@ def test_summer_time_moves_the_quiet_hours_with_it() -> None:
     paris = hours("22:00", "07:00", "Europe/Paris")
     assert not paris.include(datetime(2026, 7, 15, 5, 30, tzinfo=UTC))
     assert paris.include(datetime(2026, 1, 15, 5, 30, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
+def test_the_night_in_which_the_clocks_change_is_quiet_to_its_end(day: str) -> None:
+    paris, zone = hours("22:00", "07:00", "Europe/Paris"), ZoneInfo("Europe/Paris")
+    evening, morning = (datetime.fromisoformat(f"{day}T{at}").replace(tzinfo=zone) for at in ("00:00", "07:00"))
+    moment, end = evening.astimezone(UTC), morning.astimezone(UTC)
+    while moment < end:
+        assert paris.include(moment)
+        moment += timedelta(minutes=15)
+    assert not paris.include(end)
 
 
 def test_channels_of_a_rule_come_before_those_of_its_severity() -> None:
