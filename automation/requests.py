@@ -5,7 +5,7 @@ whatever process, works under them again.
 """
 
 import re
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -37,6 +37,13 @@ NOWHERE = Origin()
 def origin() -> Origin:
     """What this task works under."""
     return Origin(request_id.get(), traceparent.get())
+
+
+def context_of_nobody() -> Context:
+    """A context under no request: for what a request only sets off, since it is done for others as well."""
+    context = copy_context()
+    context.run(NOWHERE.take_up)
+    return context
 
 
 def parse_traceparent(header: str) -> str:

@@ -10,6 +10,7 @@ the queue, and nothing depends on OpenTelemetry's own context.
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _SHOWN = 500
 """Characters of an error that a span shows."""
+_PATIENCE = 3.0
+"""Seconds that the last spans may take when a process ends; the SDK tries for 10 to 30, and we are killed after 10."""
 
 _provider: "TracerProvider | None" = None
 _tracer: "Tracer | None" = None
@@ -68,10 +71,12 @@ def set_up(part: str) -> None:
 
 
 def shut_down() -> None:
-    """Send what is still to be sent, and trace no more."""
+    """Send what is still to be sent, and trace no more. A collector that does not answer keeps nobody from ending."""
     global _provider, _tracer
     if _provider:
-        _provider.shutdown()
+        sending = threading.Thread(target=_provider.shutdown, name="last spans", daemon=True)
+        sending.start()
+        sending.join(_PATIENCE)
     _provider = _tracer = None
 
 
@@ -249,5 +254,6 @@ def end(span: "Span | None", error: BaseException | None = None) -> None:
         from opentelemetry.trace import Status, StatusCode
 
         span.set_attribute("error.type", getattr(error, "code", "") or type(error).__name__)
-        span.set_status(Status(StatusCode.ERROR, redact_text(str(error)[:_SHOWN])))
+        # cut after: of a secret that was cut in two, nobody could tell that it is one
+        span.set_status(Status(StatusCode.ERROR, redact_text(str(error)[: 4 * _SHOWN])[:_SHOWN]))
     span.end()

@@ -23,6 +23,7 @@ from automation.database import Database
 from automation.errors import UnavailableError
 from automation.models import Json
 from automation.models.log_queries import Line, Wanted, ended, last_line, lines_behind, newest_lines
+from automation.requests import context_of_nobody
 from automation.steps import one_line
 
 AT_ONCE = 2_000
@@ -128,7 +129,7 @@ class Following:
                 async with self.database.transaction() as session:
                     self._last, missing = await last_line(session)
                 self._missing = dict.fromkeys(missing, monotonic() + LATE)
-                self._reading = asyncio.create_task(self._read())
+                self._reading = asyncio.create_task(self._read(), context=context_of_nobody())
             else:
                 await self._catch_up()
             self._followers.add(follower)

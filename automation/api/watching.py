@@ -19,6 +19,7 @@ from automation.database import Database
 from automation.errors import NotFoundError, UnavailableError
 from automation.models import FINAL, Json
 from automation.models.execution_queries import change_marks
+from automation.requests import context_of_nobody
 from automation.steps import one_line
 
 MOST = 1000
@@ -133,7 +134,7 @@ class Watching:
         if self._closed:
             watched.is_over = True
         elif self._looking is None:
-            self._looking = asyncio.create_task(self._look())
+            self._looking = asyncio.create_task(self._look(), context=context_of_nobody())
         return watched
 
     async def _first_look(self, execution_id: UUID) -> _Watched:

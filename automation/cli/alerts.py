@@ -128,7 +128,7 @@ def create(
     for_: For, rule: Rule = None, project: Project = None, comment: Comment = "", by: By = None, as_json: AsJson = False
 ) -> None:
     """Tell nobody of what a rule sees, or of what concerns a project, for a while; with neither, of anything."""
-    narrow = {name: value for name, value in (("rule", rule), ("project_id", project)) if value}
+    narrow = {name: value for name, value in (("rule", rule), ("project_id", project)) if value is not None}
     with remote.connected() as api:
         verbs.printed(api.post(at("silences"), {"seconds": _seconds(for_), **narrow, **_said(comment, by)}), as_json)
 

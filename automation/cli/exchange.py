@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from automation.cli.options import Yes, confirm
+
 if TYPE_CHECKING:
     from automation.authoring.transfer import Change
     from automation.installation import Installation
@@ -30,7 +32,7 @@ def export_files(
 def import_files(
     files: FilesArgument,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Create and change workflows as files say: all of them or none. No workflow is ever deleted."""
     from automation.installation import join
@@ -105,8 +107,7 @@ async def import_from(installation: "Installation", files: Sequence[Path], *, dr
         print(", ".join(f"{kinds.count(kind)} {kind}" for kind in ("created", "changed", "unchanged")))
         if dry_run or all(kind == "unchanged" for kind in kinds):
             return 0
-        if not yes:
-            typer.confirm("Import?", abort=True)
+        confirm("Import?", yes=yes)
         async with database.transaction() as session:
             require_same(changes, await apply(session, wanted, settings))
     finally:

@@ -208,16 +208,17 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Try an execution again, or all that a filter names; each goes on at its first step that is not completed."""
-    narrow = {
+    filters = {
         "project_id": project,
         "workflow_id": workflow and str(workflow),
         "kind": kind,
         "since": since_text(since),
     }
+    narrow = {name: value for name, value in filters.items() if value is not None}
     of_one = from_step is not None or from_start or file is not None or follow_it or idempotency_key is not None
     if (id is None) == (status is None):
         raise typer.BadParameter("give an ID, or --status FAILED or CANCELLED")
-    if id is not None and any(narrow.values()):
+    if id is not None and narrow:
         raise typer.BadParameter("--project, --workflow, --kind and --since go with --status, not with an ID")
     if id is None and of_one:
         raise typer.BadParameter(
@@ -225,7 +226,7 @@ def retry(
         )
     with remote.connected() as api:
         if status is not None:
-            body = {name: value for name, value in narrow.items() if value} | {"status": status.value, "reason": reason}
+            body = narrow | {"status": status.value, "reason": reason}
             verbs.repeated(lambda: api.post(at("executions", "retry"), body), as_json, "are tried again")
             return
         one: Json = {"from_start": from_start, "reason": reason}

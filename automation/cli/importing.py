@@ -14,12 +14,14 @@ from uuid import UUID, uuid5
 
 import typer
 
+from automation.cli.exits import Code, CommandError
+from automation.cli.formatting import clean
 from automation.cli.remote import address
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from automation.client import Client, EventResult
+    from automation.client import Client, ClientError, EventResult
 
 app = typer.Typer(no_args_is_help=True, help="Take in projects and pages that existed before. Safe to repeat.")
 FileArgument = Annotated[typer.FileBinaryRead, typer.Argument(help="JSON Lines; `-` reads standard input.")]
@@ -118,10 +120,8 @@ class Report:
             self.new += not one.duplicate
 
     def complain(self, number: int, reason: str) -> None:
-        from automation.client.delivery import one_line
-
         self.bad += 1
-        text = f"{self.file}:{number}: {one_line(reason)}"
+        text = f"{self.file}:{number}: {clean(reason)}"
         self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -129,13 +129,13 @@ def _import(file: BinaryIO, noun: str, event_of: EventOf) -> int:
     """Send a file's lines; the exit code: 1 if any line is bad.
 
     Raises:
-        AutomationError: a setting is wrong, or the API does not take events.
+        AutomationError: a setting is wrong.
+        CommandError: the API does not take events.
     """
     from rich.console import Console
     from rich.progress import Progress
 
     from automation.client import ClientError
-    from automation.errors import UnavailableError
 
     console = Console(stderr=True)
     with _client() as client, Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -145,13 +145,22 @@ def _import(file: BinaryIO, noun: str, event_of: EventOf) -> int:
             try:
                 _send(client, part, report)
             except ClientError as error:
-                raise UnavailableError(
+                raise CommandError(
                     f"{error} Stopped at line {part[0].number}; the lines before are in. Repeat the command: what is "
-                    "in already does not change."
+                    "in already does not change.",
+                    _code(error),
                 ) from None
             progress.advance(shown, sum(one.size for one in part))
     print(f"{noun}: {report.new} taken in, {report.known} known already, {report.bad} bad")
     return 1 if report.bad else 0
+
+
+def _code(error: "ClientError") -> Code:
+    from automation.client import NotAuthorisedError, RefusedError
+
+    if isinstance(error, NotAuthorisedError):
+        return Code.USAGE
+    return Code.REFUSED if isinstance(error, RefusedError) else Code.UNREACHABLE
 
 
 @dataclass(frozen=True, slots=True)

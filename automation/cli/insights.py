@@ -64,11 +64,7 @@ RESOURCE_COLUMNS = (
 
 @app.command()
 def workflows(
-    length: Length = "24h",
-    since: Since = None,
-    project: Project = None,
-    kind: Kind = None,
-    as_json: AsJson = False,
+    length: Length = "24h", since: Since = None, project: Project = None, kind: Kind = None, as_json: AsJson = False
 ) -> None:
     """Execution time and success rate, by type of workflow."""
     _show("workflows", WORKFLOW_COLUMNS, as_json, window=length, since=since, project_id=project, kind=kind)
@@ -76,11 +72,7 @@ def workflows(
 
 @app.command()
 def steps(
-    length: Length = "24h",
-    since: Since = None,
-    project: Project = None,
-    kind: Kind = None,
-    as_json: AsJson = False,
+    length: Length = "24h", since: Since = None, project: Project = None, kind: Kind = None, as_json: AsJson = False
 ) -> None:
     """Performance of steps, by type; --kind is that of their workflow."""
     _show("steps", STEP_COLUMNS, as_json, window=length, since=since, project_id=project, kind=kind)

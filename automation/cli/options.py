@@ -39,7 +39,7 @@ def parse_since(text: str | None) -> datetime | None:
     Raises:
         BadParameter: it is neither.
     """
-    if not text:
+    if text is None:
         return None
     if duration := re.fullmatch(r"(\d+)([smhd])", text):
         unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[duration[2]]

@@ -34,7 +34,7 @@ def purge(
 ) -> None:
     """Cancel what waits. What runs goes on, and what comes later is taken."""
     given = {"project_id": project, "workflow_id": workflow and str(workflow), "kind": kind}
-    body: Json = {name: value for name, value in given.items() if value}
+    body: Json = {name: value for name, value in given.items() if value is not None}
     wanted = [one.value for one in status or (Waiting.PENDING, Waiting.RETRYING)]
     with remote.connected() as api:
         waiting = {one: _post(api, body | {"status": one, "dry_run": True})["left"] for one in wanted}

@@ -73,7 +73,7 @@ def redrive(
 ) -> None:
     """Try a dead letter again, or many."""
     narrow = {"project_id": project, "kind": kind, "error_code": error_code}
-    body = {name: value for name, value in narrow.items() if value}
+    body = {name: value for name, value in narrow.items() if value is not None}
     if (id is None) != (everything or bool(body)):
         raise typer.BadParameter("give an EXECUTION, or --all, --project, --kind or --error-code")
     if id is None and idempotency_key is not None:

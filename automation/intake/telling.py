@@ -12,6 +12,7 @@ from automation.intake.accept import Accepted
 from automation.intake.events import HasHappened
 from automation.models import Json
 from automation.prefect_events import EVENT, EXECUTION, PROJECT, TRIGGER, WORKFLOW, prefect_event, related
+from automation.requests import context_of_nobody
 
 _BURST = 5.0
 """Seconds' worth of events that may come at once, after a silence of as many seconds."""
@@ -117,7 +118,8 @@ class Teller:
         return False, notices
 
     def _paused(self) -> Json:
-        log.warning(
+        context_of_nobody().run(
+            log.warning,
             "More than %d decisions on triggers a second: Prefect is told none of them until it is less "
             "(AUTOMATION_DECISION_EVENTS_PER_SECOND).",
             self._per_second,
@@ -126,6 +128,7 @@ class Teller:
         return prefect_event(f"{_RESOURCE}.paused", _RESOURCE, "Events of decisions", payload=payload)
 
     def _resumed(self, untold: int) -> Json:
-        log.info("Prefect is told of decisions on triggers again; it was not told of %d.", untold)
+        again = "Prefect is told of decisions on triggers again; it was not told of %d."
+        context_of_nobody().run(log.info, again, untold)
         payload = {"per_second": self._per_second, "untold": untold}
         return prefect_event(f"{_RESOURCE}.resumed", _RESOURCE, "Events of decisions", payload=payload)

@@ -34,6 +34,8 @@ _UNSAFE = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 _PREFECTS = ("flow_run_id", "task_run_id")
 """What Prefect's own loggers say of a record, as attributes of it."""
+_KEPT = ("logger", "part", "process", "request_id", "trace_id", *_PREFECTS)
+"""What of the metadata stays where all of it would be too long."""
 
 
 class Doing(NamedTuple):
@@ -143,26 +145,32 @@ class LineFormatter(logging.Formatter):
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except (TypeError, ValueError):  # placeholders and arguments that do not fit: the fault of who logs
+    except (KeyError, TypeError, ValueError):  # placeholders and arguments that do not fit: the fault of who logs
         return f"{record.msg} {record.args!r}"
 
 
 def _harmless(line: Mapping[str, Any]) -> dict[str, Any]:
     """A line without its secrets, of a length that can be read."""
     made = {name: _cut(value, LONGEST_NAME) if isinstance(value, str) else value for name, value in line.items()}
-    made["message"] = redact_text(_cut(str(line["message"])))
+    made["message"] = _told(str(line["message"]))
     made["metadata"] = _shortened(redact(_texts_redacted(line["metadata"])))
     return made
 
 
-def _cut(text: str, longest: int = LONGEST) -> str:
+def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[:longest]}… [{len(text)} characters]"
+
+
+def _told(text: str) -> str:
+    """`text` without secrets, and cut. Only then: of a secret that was cut in two, nobody could tell that it is one."""
+    told = redact_text(text[: 2 * LONGEST])
+    return told if len(text) <= LONGEST else f"{told[:LONGEST]}… [{len(text)} characters]"
 
 
 def _texts_redacted(value: Any) -> Any:
     """Secrets in the texts within; those under a telling name are found by that."""
     if isinstance(value, str):
-        return redact_text(_cut(value))
+        return _told(value)
     if isinstance(value, Mapping):
         return {str(key): _texts_redacted(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -174,7 +182,7 @@ def _shortened(metadata: dict[str, Any]) -> dict[str, Any]:
     size = len(_encoded(metadata))
     if size <= LONGEST_METADATA:
         return metadata
-    return {name: metadata[name] for name in ("logger", "part", "process") if name in metadata} | {"cut": size}
+    return {name: metadata[name] for name in _KEPT if name in metadata} | {"cut": size}
 
 
 def _encoded(value: Any) -> bytes:

@@ -68,8 +68,18 @@ class Console(logging.Handler):
         self.setFormatter(formatter)
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception as error:  # an argument without a text, metadata without names: no trouble of who logs
+            line = self.format(_untellable(record, error))
         with suppress(OSError):  # nobody reads any more, or the disk is full
-            write(self.format(record))
+            write(line)
+
+
+def _untellable(record: logging.LogRecord, error: Exception) -> logging.LogRecord:
+    """Instead of a record of which no line can be made: where it came from, and what is wrong with it."""
+    text = f"{record.pathname}:{record.lineno} logs what cannot be told: {type(error).__name__}"
+    return logging.LogRecord(record.name, record.levelno, record.pathname, record.lineno, text, (), None)
 
 
 def write(line: str) -> None:
@@ -130,7 +140,7 @@ def _is_told_elsewhere(record: logging.LogRecord) -> bool:
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
-    if error is None or issubclass(kind, KeyboardInterrupt):
+    if error is None or issubclass(kind, KeyboardInterrupt | SystemExit):
         return
     logging.getLogger(__name__).critical("Nobody caught %s: %s", kind.__name__, error, exc_info=(kind, error, trace))
 

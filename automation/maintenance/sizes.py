@@ -16,6 +16,7 @@ from time import monotonic
 from sqlalchemy import URL, make_url, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from automation.requests import context_of_nobody
 from automation.steps import one_line
 
 log = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ async def folder_sizes(home: Path) -> dict[str, int]:
     """
     known = _known.setdefault(home, _Known())
     if known.walk is None and monotonic() - known.at > FRESH:
-        known.walk = asyncio.create_task(_look(home, known))
+        known.walk = asyncio.create_task(_look(home, known), context=context_of_nobody())
     return known.found
 
 

@@ -62,7 +62,7 @@ def test_a_request_is_found_in_the_service_the_worker_and_the_log_of_its_executi
     id_, request = saved
 
     asked = [one for one in lines(installation, "service") if one["metadata"].get("request_id") == request]
-    assert any(one["message"].startswith("POST /api/automation/events/: 202 in ") for one in asked), asked
+    assert [one["message"].partition(" in ")[0] for one in asked] == ["POST /api/automation/events/: 202"], asked
     until(lambda: any(one["execution_id"] == id_ for one in lines(installation, "worker")))
     done = [one for one in lines(installation, "worker") if one["execution_id"] == id_]
     assert {"VALIDATE_PAGE", "SAVE_TO_RUNTIME", "LOG_ACTIVITY"} <= {one["step"] for one in done}

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from automation.api import Services
 from automation.cli import app
+from automation.cli.exits import CommandError
 from automation.database import Database
 from automation.intake.telling import Teller
 from automation.settings import Settings
@@ -68,6 +69,7 @@ async def test_every_operation_of_the_api_has_a_command(
             words = [str(tmp_path / "file.json") if word == "FILE" else word for word in line.split()]
             done = await asyncio.to_thread(CliRunner().invoke, app, words)
             assert done.exit_code != 2, f"{line}: {done.output}"
+            assert isinstance(done.exception, CommandError | SystemExit | None), f"{line}: {done.exception!r}"
 
     asked = [re.match(r"([A-Z]+) (\S+): ", record.getMessage()) for record in caplog.records]
     seen = {

@@ -21,6 +21,7 @@ from automation.database import Database
 from automation.errors import ConflictError, NotFoundError, RefusedError
 from automation.models import Base, Trigger, WebhookSecret, Workflow
 from automation.settings import Settings
+from tests.integration.drawing import beside_prefect
 from tests.integration.rows import every
 
 SETTINGS = Settings()
@@ -126,7 +127,8 @@ _workflows = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@beside_prefect
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(bodies=st.lists(_workflows, min_size=1, max_size=3))
 async def test_what_is_exported_and_imported_is_what_it_was_byte_for_byte(
     database: Database, bodies: list[dict[str, Any]]
@@ -284,10 +286,11 @@ async def test_a_folder_of_files_is_written_read_and_written_again(
     dry = command("import", "files", "--dry-run")
     assert "-      n: 1\n+      n: 2\n" in dry.stdout
     assert dry.stdout.endswith("0 created, 1 changed, 3 unchanged\n")
-    assert command("import", "files", answer="n\n").returncode == 1
+    unasked = command("import", "files", answer="y\n")
+    assert (unasked.returncode, "--yes" in unasked.stderr) == (2, True)
     assert [one.name for one in await every(database, Workflow) if one.id == id_] == ["Tell the team"]
 
-    done = command("import", "files", answer="y\n")
+    done = command("import", "files", "--yes")
     assert done.returncode == 0, done.stderr
     assert [one.name for one in await every(database, Workflow) if one.id == id_] == ["Tell everybody"]
     command("export", "--out", "files", "--project", "p1")

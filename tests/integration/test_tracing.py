@@ -210,6 +210,31 @@ def test_without_an_endpoint_nothing_of_the_sdk_is_imported() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+async def test_a_collector_that_never_answers_keeps_no_process_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, over, answered = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await over.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+        answered.set()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "600")
+        tracing.set_up("test")
+        with tracing.call("GET", "host"):
+            pass
+        async with asyncio.timeout(20):  # the SDK itself would wait for 30 s
+            await asyncio.to_thread(tracing.shut_down)
+        assert asked.is_set()
+        over.set()
+        await answered.wait()
+
+
 def test_an_endpoint_without_the_packages_is_told_and_does_no_harm(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,11 +14,14 @@ from sqlalchemy import event, text
 from automation.api import following
 from automation.api.following import Following
 from automation.database import Database
+from automation.logs.lines import LineFormatter
 from automation.models import Execution, ExecutionLog, Status, utc_now
 from automation.models.log_queries import Wanted
+from automation.requests import Origin
 from tests.integration.api.serving import KEY, Api
 from tests.integration.api.test_keys import made
 from tests.integration.rows import execution, workflow, write
+from tests.integration.statements import statements
 
 
 class Lines:
@@ -123,6 +126,14 @@ async def test_who_connects_again_goes_on_behind_the_last_line_that_came(api: Ap
         assert [await lines.message() for _ in range(2)] == ["two", "three"]
 
 
+async def test_the_id_of_a_last_line_that_is_none_is_as_good_as_not_there(api: Api) -> None:
+    await log(api.database, await api.execution(await api.workflow(), Status.RUNNING), "one")
+
+    for id_ in ("x", "-1", "9" * 5000):
+        async with stream(api, "logs/stream/", last=1, headers={"Last-Event-ID": id_}) as lines:
+            assert await lines.message() == "one"
+
+
 async def test_a_key_of_a_project_follows_its_lines_only(api: Api) -> None:
     mine = await api.execution(await api.workflow("p1"), Status.RUNNING)
     theirs = await api.execution(await api.workflow("p2"), Status.RUNNING)
@@ -183,13 +194,11 @@ async def test_many_who_follow_cost_one_reading_and_none_when_they_are_gone(data
     following = Following(database, pause=0.02)
     followers = [await following.follow(Wanted(project_id=f"p{number}"), 0) for number in range(50)]
     waiting = [asyncio.ensure_future(anext(one)) for one in followers]
-    asked: list[str] = []
-    engine = database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
-    async with asyncio.timeout(10):
-        while len(asked) < 10:
-            await asyncio.sleep(0.02)
-    assert len(set(asked)) == 1
+    with statements(database) as asked:
+        async with asyncio.timeout(10):
+            while len(asked) < 10:
+                await asyncio.sleep(0.02)
+    assert len({one for one, _ in asked}) == 1
 
     for one in waiting:
         one.cancel()
@@ -222,3 +231,33 @@ async def test_of_a_flood_the_newest_lines_come_and_how_many_were_left_out(
     assert b'"line 100"' in found[9]
     assert found[10] == b'event: left_out\ndata: {"count":90}\n\n'
     await live.close()
+
+
+async def test_what_goes_wrong_for_all_who_follow_belongs_to_no_request(
+    database: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caplog.handler, "formatter", LineFormatter())
+    live = Following(database, pause=0.02)
+
+    async def requested() -> None:
+        Origin("req-1").take_up()
+        await live.follow(Wanted(), 0)
+
+    await asyncio.create_task(requested())
+    engine = database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", away)
+    try:
+        async with asyncio.timeout(10):
+            while not caplog.records:
+                await asyncio.sleep(0.02)
+    finally:
+        event.remove(engine, "before_cursor_execute", away)
+    await live.close()
+
+    line = json.loads(caplog.text.splitlines()[0])
+    assert line["message"] == "Logs that are followed could not be read: away"
+    assert "request_id" not in line["metadata"]
+
+
+def away(*_: object) -> None:
+    raise OSError("away")

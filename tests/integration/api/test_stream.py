@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,9 +14,12 @@ from sqlalchemy import event
 from automation.api.execution_stream import EventStream
 from automation.api.watching import HEARTBEAT, Watching
 from automation.database import Database
+from automation.logs.lines import LineFormatter
 from automation.models import Execution, Status, StepExecution, utc_now
+from automation.requests import Origin
 from tests.integration.api.serving import KEY, Api, serve
 from tests.integration.rows import execution, workflow
+from tests.integration.statements import statements
 
 Event = tuple[str, Any]
 
@@ -139,14 +142,13 @@ async def test_many_watchers_of_many_executions_cost_one_look_and_none_when_they
     watchers = [await watching.follow(id_) for id_ in ids for _ in range(20)]
     for watcher in watchers:
         assert (await anext(watcher)).startswith(b"event: snapshot")
-    asked: list[str] = []
-    event.listen(database.engine.sync_engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
 
     news = [asyncio.create_task(anext(watcher)) for watcher in watchers]
-    async with asyncio.timeout(10):
-        while len(asked) < 10:
-            await asyncio.sleep(0.05)
-    assert all("e.ctid" in one for one in asked)  # only the one cheap question, about all of them at once
+    with statements(database) as asked:
+        async with asyncio.timeout(10):
+            while len(asked) < 10:
+                await asyncio.sleep(0.05)
+    assert all("e.ctid" in one for one, _ in asked)  # only the one cheap question, about all of them at once
     await change(database, ids[0], status=Status.RETRYING)
     told = await asyncio.gather(*news[:20])
     assert set(told) == {b'event: change\ndata: {"status":"RETRYING"}\n\n'}
@@ -214,3 +216,37 @@ async def test_a_server_that_stops_sends_its_watchers_away(api: Api) -> None:
         async with asyncio.timeout(10):  # it would wait for its open connections
             await serving.__aexit__(None, None, None)
         assert await events.next() == ("closed", None)
+
+
+async def test_what_goes_wrong_for_all_who_watch_belongs_to_no_request(
+    database: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caplog.handler, "formatter", LineFormatter())
+    id_ = await execution(database, await workflow(database))
+    watching = Watching(database, pause=0.02)
+
+    async def requested() -> AsyncGenerator[bytes, None]:
+        Origin("req-1").take_up()
+        watcher = await watching.follow(id_)
+        await anext(watcher)
+        return watcher
+
+    watcher = await asyncio.create_task(requested())
+    engine = database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", away)
+    try:
+        async with asyncio.timeout(10):
+            while not caplog.records:
+                await asyncio.sleep(0.02)
+    finally:
+        event.remove(engine, "before_cursor_execute", away)
+    await watcher.aclose()
+    await watching.close()
+
+    line = json.loads(caplog.text.splitlines()[0])
+    assert line["message"] == "Executions that are watched could not be looked at: away"
+    assert "request_id" not in line["metadata"]
+
+
+def away(*_: object) -> None:
+    raise OSError("away")

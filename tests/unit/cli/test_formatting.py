@@ -83,7 +83,7 @@ def test_json_is_the_same_value_in_any_encoding_and_harmless(encoding: str, monk
 
     formatting.as_json(value)
 
-    raw = out.buffer.getvalue()  # type: ignore[attr-defined]
+    raw = out.buffer.getvalue()
     text = raw.decode(encoding)
     assert json.loads(text) == value
     assert not any(control in text for control in "\x1b\x9b\x7f")

@@ -51,3 +51,26 @@ def test_where_nobody_can_be_asked_nothing_is_done(monkeypatch: pytest.MonkeyPat
     with pytest.raises(typer.BadParameter, match="--yes"):
         confirm("Sure?", yes=False)
     confirm("Sure?", yes=True)
+
+
+class Terminal(io.StringIO):
+    """Somebody who answers."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_who_is_asked_decides(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal("y\nn\n"))
+
+    confirm("Sure?", yes=False)
+    with pytest.raises(typer.Exit) as said_no:
+        confirm("Sure?", yes=False)
+
+    assert said_no.value.exit_code == 1
+    assert capsys.readouterr().err.count("Sure?") == 2
+
+
+def test_an_empty_time_is_none_and_not_no_limit() -> None:
+    with pytest.raises(typer.BadParameter, match="is neither a time"):
+        since_text("")

@@ -1,5 +1,6 @@
 """What Prefect is told of events and decisions, and when nothing is told."""
 
+import json
 import logging
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,9 @@ from prefect.events.schemas.events import Event
 from automation.intake import Accepted, PastEvent
 from automation.intake.create import Started
 from automation.intake.telling import Teller, decision_events, prefect_events
+from automation.logs.lines import LineFormatter
 from automation.models import Json, utc_now
+from automation.requests import NOWHERE, Origin, origin
 
 EVENT = PastEvent("e-1", "page.updated", "p1", {"project_id": "p1"}, utc_now())
 TRIGGER, WORKFLOW, EXECUTION = (str(UUID(int=number)) for number in (1, 2, 3))
@@ -142,6 +145,26 @@ def test_after_a_quiet_time_it_is_told_again_and_how_much_was_not() -> None:
     assert resumed["event"] == "automation.decision-events.resumed"
     assert resumed["payload"] == {"per_second": 10, "untold": 53}
     assert names(told) == ["automation.event.received", "automation.trigger.fired"]
+
+
+def test_the_limit_concerns_all_and_its_lines_belong_to_no_request(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caplog.handler, "formatter", LineFormatter())
+    clock = Clock()
+    teller = Teller(10, clock)
+
+    with caplog.at_level(logging.INFO):
+        Origin("req-1", f"00-{'a' * 32}-{'b' * 16}-01").take_up()
+        teller.told([accepted(*[UNREADABLE] * 50)])
+        clock.now += 20
+        teller.told([accepted(FIRED)])
+        assert origin().request_id == "req-1"
+        NOWHERE.take_up()
+
+    paused, resumed = map(json.loads, caplog.text.splitlines())
+    assert (paused["level"], resumed["level"]) == ("WARNING", "INFO")
+    assert not {"request_id", "trace_id"} & (paused["metadata"].keys() | resumed["metadata"].keys())
 
 
 def test_bursts_that_come_one_after_the_other_are_one_pause() -> None:

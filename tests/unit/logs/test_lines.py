@@ -90,10 +90,13 @@ def test_a_long_message_is_cut_and_says_how_long_it_was() -> None:
     assert one["message"].endswith("… [1000000 characters]")
 
 
-def test_metadata_that_is_too_long_is_left_out() -> None:
-    one = line(record("x", metadata={str(number): "y" * 100 for number in range(1000)}))
+def test_metadata_that_is_too_long_is_left_out_but_for_what_finds_the_line() -> None:
+    long = {str(number): "y" * 100 for number in range(1000)}
 
-    assert set(one["metadata"]) == {"logger", "part", "process", "cut"}
+    assert set(line(record("x", metadata=long))["metadata"]) == {"logger", "part", "process", "cut"}
+    Origin("req-1", f"00-{'a' * 32}-{'b' * 16}-01").take_up()
+    one = line(record("x", metadata=long, flow_run_id="run"))["metadata"]
+    assert (one["request_id"], one["trace_id"], one["flow_run_id"]) == ("req-1", "a" * 32, "run")
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
@@ -102,6 +105,13 @@ def test_secrets_are_in_no_part_of_a_line(form: Any) -> None:
     made = record("connecting to postgresql://me:hunter2@db/x with api_key=hunter2", metadata=given)
 
     assert "hunter2" not in LineFormatter("service", form).format(made)
+
+
+@pytest.mark.parametrize("before", range(LONGEST - 40, LONGEST + 1))
+def test_no_part_of_a_secret_is_left_where_a_long_text_is_cut(before: int) -> None:
+    text = "x" * before + " postgresql://me:hunter2hunter2@db/x token=hunter2hunter2" + "y" * LONGEST
+
+    assert "hunter2" not in LineFormatter("service").format(record(text, metadata={"given": text}))
 
 
 def test_where_an_error_came_from_stands_in_the_metadata() -> None:
@@ -120,6 +130,7 @@ def test_where_an_error_came_from_stands_in_the_metadata() -> None:
 
 def test_arguments_that_do_not_fit_lose_no_line() -> None:
     assert line(record("%d of %d", "one"))["message"] == "%d of %d ('one',)"
+    assert line(record("%(a)s", {"b": 1}))["message"] == "%(a)s {'b': 1}"
 
 
 def test_numbers_between_the_levels_count_as_the_one_below() -> None:

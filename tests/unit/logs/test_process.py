@@ -69,6 +69,35 @@ raise RuntimeError("password=hunter2")
     assert "hunter2" not in done.stdout
 
 
+def test_a_thread_that_exits_says_nothing() -> None:
+    said = lines("""
+set_up("service", Settings())
+thread = threading.Thread(target=sys.exit)
+thread.start()
+thread.join()
+""")
+
+    assert said == []
+
+
+def test_what_cannot_be_told_is_no_trouble_of_who_logs() -> None:
+    first, second, last = lines("""
+class Nothing:
+    def __str__(self):
+        raise RuntimeError
+    __repr__ = __str__
+set_up("service", Settings())
+logging.error("%s of %d", Nothing(), 1)
+logging.error("said", extra={"metadata": "no names"})
+logging.error("afterwards")
+""")
+
+    assert (first["level"], second["level"]) == ("ERROR", "ERROR")
+    assert first["message"].endswith(" logs what cannot be told: RuntimeError")
+    assert " logs what cannot be told: " in second["message"]
+    assert last["message"] == "afterwards"
+
+
 def test_the_least_level_is_a_setting() -> None:
     code = """
 set_up("service", Settings())
