@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 
@@ -14,7 +14,7 @@ from automation.alerting import silences
 from automation.alerting.links import links_of
 from automation.alerting.rules import in_force
 from automation.api.auth import Executor, Reader
-from automation.api.bodies import Given, parse_given, read_json, schema_of
+from automation.api.bodies import Given, Time, parse_given, read_json, schema_of
 from automation.api.events import json_body
 from automation.api.filters import TEXT, NameFilter, ProjectFilter
 from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
@@ -84,7 +84,7 @@ class SilenceBody(Given):
     """How long, in `seconds` or `until` a time, at most 90 days."""
 
     seconds: Annotated[float, Field(gt=0, le=90 * 86_400, allow_inf_nan=False)] | None = None
-    until: AwareDatetime | None = None
+    until: Time | None = None
     by: By | None = None
     comment: Comment = ""
 
@@ -204,7 +204,9 @@ async def silence_alert(id: UUID, request: Request, caller: Executor, services: 
     given = await read_json(request, lambda raw: parse_given(SilenceBody, raw))
     async with services.database.transaction() as session:
         await caller.require(session, Alert, id)
-        made = await silences.silence(session, caller, id, given.ends, by=given.by, comment=given.comment)
+        made = await silences.silence(
+            session, caller, id, given.ends, only=caller.only, by=given.by, comment=given.comment
+        )
         return SilenceOut.model_validate(made)
 
 

@@ -1,14 +1,15 @@
 """The audit: who changed what, and who asked for what."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from automation.api.auth import Admin
+from automation.api.bodies import Time
 from automation.api.filters import TEXT, NameFilter, ProjectFilter
 from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
 from automation.api.problems import keyed
@@ -18,7 +19,7 @@ from automation.models.access_queries import list_audit
 router = APIRouter(prefix="/audit", tags=["audit"])
 
 _IdFilter = Annotated[str | None, Query(min_length=1, max_length=200, pattern=TEXT)]
-_Since = Annotated[AwareDatetime | None, Query(description="With its zone; `+` is `%2B` in an address.")]
+_Since = Annotated[Time | None, Query(description="With its zone; `+` is `%2B` in an address.")]
 
 
 class AuditOut(BaseModel):
@@ -63,7 +64,7 @@ async def get_audit(
             project_id=caller.among(project_id),
             actor=actor,
             action=action,
-            since=since and since.astimezone(UTC),
+            since=since,
             position=position,
             size=page_size,
         )

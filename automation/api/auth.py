@@ -1,7 +1,8 @@
 """Who calls, and what they may: the bearer key of a request, its scopes and its project.
 
     read           every GET
-    execute        read, and: run workflows and steps, retry, cancel, approve, replay, redrive, redeliver, acknowledge
+    execute        read, and: run workflows and steps, publish, retry, cancel, approve, replay, redrive, redeliver,
+                   acknowledge, silence
     manage         execute, and: create, change and delete workflows, steps, triggers, integrations, projects
     events:write   tell what happened, and nothing else; of the others only `admin` may do that too
     admin          all of it, and: API keys, the audit
@@ -171,11 +172,16 @@ def allow(scope: str) -> Any:
     assert scope in GRANTS, scope
 
     async def allowed(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
-        if scope not in caller.scopes:
-            raise ForbiddenError(f"This needs a key with the scope {scope!r}; that of {caller.name!r} has it not.")
+        require_scope(caller, scope)
         return caller
 
     return Depends(allowed)
+
+
+def require_scope(caller: Caller, scope: str) -> None:
+    """Raise ForbiddenError unless the caller's key has this scope."""
+    if scope not in caller.scopes:
+        raise ForbiddenError(f"This needs a key with the scope {scope!r}; that of {caller.name!r} has it not.")
 
 
 Reader = Annotated[Caller, allow("read")]

@@ -3,10 +3,11 @@
 import asyncio
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic import ValidationError as PydanticError
 from starlette.requests import Request
 
@@ -16,8 +17,9 @@ from automation.intake.events import is_shallow
 T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
 
-
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
+# so far that PostgreSQL and Python agree on every time between, whatever its zone
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 MAX_DEPTH = 64
 """Objects and lists within each other."""
@@ -44,14 +46,14 @@ async def read_json(request: Request, parse: Callable[[object], T]) -> T:
     return await asyncio.to_thread(lambda: parse(parse_json(raw)))
 
 
-def _as_json_has_it(value: object) -> object:
+def _written(value: object) -> object:
     if not (isinstance(value, str) and _TIME.match(value)):  # pydantic takes seconds since 1970 as well
         raise ValueError("expected a time with its zone, such as 2026-01-15T10:30:00Z")
     return value
 
 
-Time = Annotated[AwareDatetime, BeforeValidator(_as_json_has_it)]
-"""A time in a body."""
+Time = Annotated[AwareDatetime, BeforeValidator(_written), Field(ge=_FIRST, lt=_LAST)]
+"""A time in a body or a query."""
 
 
 class Given(BaseModel):

@@ -13,7 +13,7 @@ from automation.api import asked
 from automation.api.auth import Executor, Reader
 from automation.api.bodies import Given, parse_given, read_json, schema_of
 from automation.api.events import StartedOut, json_body
-from automation.api.filters import NameFilter, ProjectFilter
+from automation.api.filters import TEXT, NameFilter, ProjectFilter
 from automation.api.idempotency import OnceOf
 from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
 from automation.api.problems import keyed
@@ -25,7 +25,7 @@ from automation.redaction import RedactedText
 
 router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
 
-_Text = Annotated[str | None, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_Text = Annotated[str | None, Field(min_length=1, max_length=128, pattern=TEXT)]
 
 
 class DeadLetterOut(BaseModel):
@@ -90,8 +90,8 @@ async def get_dead_letters(
 )
 async def redrive_dead_letters(request: Request, caller: Executor, services: ServicesOf, once: OnceOf) -> RedrivenOut:
     """Try many again, at most 1,000 a call; call again while `left` is not 0."""
-    asked = await read_json(request, lambda raw: parse_given(RedriveBody, raw))
-    letters = Letters(**asked.model_dump() | {"project_id": caller.among(asked.project_id)})
+    body = await read_json(request, lambda raw: parse_given(RedriveBody, raw))
+    letters = Letters(**body.model_dump() | {"project_id": caller.among(body.project_id)})
 
     async def redrive() -> RedrivenOut:
         redriven = await control.redrive(session, letters, asked_by=caller.name)

@@ -12,10 +12,11 @@ from starlette.requests import Request
 from automation.api.auth import Reader, Teller
 from automation.api.bodies import read_json
 from automation.api.filters import NameFilter, ProjectFilter
+from automation.api.idempotency import OnceOf
 from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
 from automation.api.problems import keyed
-from automation.api.services import Services, ServicesOf
-from automation.intake import Accepted, IncomingEvent, accept, explain, parse_events
+from automation.api.services import ServicesOf
+from automation.intake import Accepted, IncomingEvent, accept_in, explain, parse_events
 from automation.intake.events import EVENTS_PER_REQUEST
 from automation.models.event_queries import find_event, list_events, missing_event
 from automation.redaction import RedactedJson
@@ -106,12 +107,23 @@ def json_body(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any
     responses=keyed(404, 413, 422),
     openapi_extra=json_body({"anyOf": [EVENT_SCHEMA, _LIST_SCHEMA]}),
 )
-async def send_events(request: Request, caller: Teller, services: ServicesOf, background: BackgroundTasks) -> EventsOut:
+async def send_events(
+    request: Request, caller: Teller, services: ServicesOf, once: OnceOf, background: BackgroundTasks
+) -> EventsOut:
     """Take in one event, or a list of up to 500: all of them or, if one is wrong, none."""
     events = await read_json(request, parse_events)
     for event in events:
         caller.place(event.project_id)
-    return await take_in(services, background, events, source="api")
+
+    async def take_in() -> EventsOut:
+        accepted.extend(await accept_in(session, events, source="api", settings=services.settings))
+        return events_out(accepted)
+
+    accepted: list[Accepted] = []
+    async with services.database.transaction() as session:
+        answer = await once(session, caller, EventsOut, take_in)
+    background.add_task(services.announcer.accepted, accepted)
+    return answer
 
 
 @router.get("/", responses=keyed(422))
@@ -148,15 +160,15 @@ async def get_event(id: EventId, caller: Reader, services: ServicesOf) -> EventD
     return EventDetailOut(**shown, **origin, data=event.data, execution_ids=ids, triggers=triggers)
 
 
-async def take_in(
-    services: Services, background: BackgroundTasks, events: Sequence[IncomingEvent], *, source: str
-) -> EventsOut:
-    """Accept events, and tell Prefect once the answer is on its way."""
-    answers = await accept(services.database, events, source=source, settings=services.settings)
-    background.add_task(services.announcer.accepted, answers)
-    return EventsOut(events=[accepted_out(one) for one in answers])
-
-
-def accepted_out(answer: Accepted) -> AcceptedOut:
-    executions = [StartedOut.model_validate(one) for one in answer.executions]
-    return AcceptedOut(id=answer.event.id, duplicate=answer.duplicate, executions=executions)
+def events_out(answers: Sequence[Accepted]) -> EventsOut:
+    """What became of events that were just taken in."""
+    return EventsOut(
+        events=[
+            AcceptedOut(
+                id=one.event.id,
+                duplicate=one.duplicate,
+                executions=[StartedOut.model_validate(execution) for execution in one.executions],
+            )
+            for one in answers
+        ]
+    )

@@ -1,6 +1,5 @@
 """What people ask of executions: trying one or many again, and answering an approval."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -25,8 +24,6 @@ from automation.models.execution_queries import Unsuccessful
 
 router = APIRouter(prefix="/executions", tags=["executions"])
 
-_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
-"""Beyond them a time of another zone may be none in UTC."""
 _STORABLE = r"^[^\x00]*$"
 _Name = Annotated[str, Field(min_length=1, max_length=100, pattern=TEXT)]
 _Words = Annotated[str, Field(max_length=2000, pattern=_STORABLE)]
@@ -48,7 +45,7 @@ class RetryManyBody(Given):
     project_id: Annotated[str, Field(min_length=1, max_length=128, pattern=TEXT)] | None = None
     workflow_id: UUID | None = None
     kind: _Name | None = None
-    since: Annotated[Time, Field(ge=_FIRST, lt=_LAST)] | None = Field(None, description="Ended since then.")
+    since: Time | None = Field(None, description="Ended since then.")
     ids: list[UUID] | None = Field(None, max_length=control.REDRIVEN_AT_ONCE)
     reason: _Words = ""
 

@@ -12,7 +12,7 @@ from automation.api import asked
 from automation.api.auth import Executor, Reader
 from automation.api.events import StartedOut
 from automation.api.execution_answers import ExecutionDetailOut, ExecutionOut, ItemOut, shown, summary
-from automation.api.filters import TEXT, LevelFilter, NameFilter, ProjectFilter, StatusFilter, TextFilter
+from automation.api.filters import TEXT, LinesFilter, NameFilter, ProjectFilter, StatusFilter
 from automation.api.pagination import CursorText, Listing, PageSize, decode_cursor, listing
 from automation.api.problems import keyed
 from automation.api.services import ServicesOf
@@ -99,10 +99,7 @@ async def get_logs(
     request: Request,
     caller: Reader,
     services: ServicesOf,
-    level: LevelFilter | None = None,
-    min_level: LevelFilter | None = None,
-    step: NameFilter = None,
-    q: TextFilter = None,
+    wanted: LinesFilter,
     cursor: CursorText = None,
     page_size: PageSize = 50,
 ) -> Listing[LogLineOut]:
@@ -111,9 +108,7 @@ async def get_logs(
     position = decode_cursor(cursor, int)
     async with services.database.reading() as session:
         await caller.require(session, Execution, id)
-        page = await list_log_lines(
-            session, id, level=level, min_level=min_level, step=step, text=q, position=position, size=page_size
-        )
+        page = await list_log_lines(session, id, wanted, position, page_size)
     return listing(request, page, (line_out(id, *row) for row in page.rows))
 
 

@@ -42,7 +42,7 @@ class Once:
     def __init__(self, request: Request, response: Response, body: bytes, key: str | None) -> None:
         self.key = key
         self._operation = f"{request.method} {request.url.path}"
-        self._hash = hashlib.sha256(request.url.query.encode() + b"\n" + body).digest()
+        self._asked = request.url.query.encode() + b"\n" + body
         self._response = response
 
     async def __call__(
@@ -57,19 +57,20 @@ class Once:
         """
         if self.key is None:
             return await work()
+        request_hash = hashlib.sha256(self._asked).digest()
         place = "\n".join((str(caller.key_id or ""), self._operation, self.key))
         id_ = hashlib.sha256(place.encode()).digest()
         lock = int.from_bytes(id_[:8], signed=True)
         await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock})
         known = await session.get(IdempotencyKey, id_)
         if known is not None and known.created_at > utc_now() - IDEMPOTENCY:
-            if known.request_hash != self._hash:
+            if known.request_hash != request_hash:
                 name = "idempotency-key"
                 raise RefusedError(f"{name}: another body was sent under {self.key!r} here; take a new key.", name)
             self._response.headers[REPLAYED] = "true"
             return model.model_validate_json(known.answer)
         answer = await work()
-        values = {"request_hash": self._hash, "answer": answer.model_dump_json(), "created_at": utc_now()}
+        values = {"request_hash": request_hash, "answer": answer.model_dump_json(), "created_at": utc_now()}
         statement = insert(IdempotencyKey).values(id=id_, **values)
         await session.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
         return answer

@@ -1,13 +1,14 @@
 """Figures of the past: how workflows and steps went, what fails, and what processes use."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from datetime import datetime, timedelta
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, ConfigDict, Field
 
 from automation.api.auth import Reader
+from automation.api.bodies import Time
 from automation.api.filters import NameFilter, ProjectFilter
 from automation.api.problems import keyed
 from automation.api.services import ServicesOf
@@ -22,26 +23,35 @@ _LENGTH = r"^[1-9][0-9]{0,5}[smhd]$"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-def _written(value: object) -> object:
-    """A number would be taken for seconds since 1970."""
-    if isinstance(value, str) and "-" not in value[1:]:
-        raise ValueError("expected a time with its zone, such as 2026-01-15T10:30:00Z")
-    return value
-
-
-# so far that PostgreSQL and Python agree on every time between, whatever its zone
-_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
-
-_Time = Annotated[AwareDatetime, BeforeValidator(_written), Field(ge=_FIRST, lt=_LAST)]
-
-Since = Annotated[_Time | None, Query(description="Where the window begins; without it `window` says.")]
-Until = Annotated[_Time | None, Query(description="Where it ends; now unless given.")]
+Since = Annotated[Time | None, Query(description="Where the window begins; without it `window` says.")]
+Until = Annotated[Time | None, Query(description="Where it ends; now unless given.")]
 Length = Annotated[
     str,
     Query(
         alias="window", pattern=_LENGTH, description="How long it is without `since`: 90s, 15m, 24h, 7d; 90d at most."
     ),
 ]
+
+
+def _window(default: str) -> Any:
+    """For a route's parameter: the window that a request asks for, so long unless it says."""
+
+    async def window(since: Since = None, until: Until = None, length: Length = default) -> Window:
+        end = until or utc_now()
+        try:
+            return Window(since or end - _duration(length), end)
+        except OverflowError:
+            raise RefusedError(f"until: {end} is too early for a window of {length}", "until") from None
+
+    return Depends(window)
+
+
+def _duration(text: str) -> timedelta:
+    return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+
+
+LastDay = Annotated[Window, _window("24h")]
+LastHour = Annotated[Window, _window("1h")]
 
 
 class WorkflowOut(BaseModel):
@@ -167,15 +177,12 @@ class ResourcesOut(WindowOut):
 async def get_workflow_insights(
     caller: Reader,
     services: ServicesOf,
-    since: Since = None,
-    until: Until = None,
-    length: Length = "24h",
+    window: LastDay,
     project_id: ProjectFilter = None,
     kind: NameFilter = None,
     bucket: Annotated[str | None, Query(pattern=_LENGTH, description="Length of the parts of `history`.")] = None,
 ) -> WorkflowsOut:
     """Execution time and success rate by type of workflow. Of a project: of its latest 10,000 executions."""
-    window = _window(since, until, length)
     project_id = caller.among(project_id)
     async with services.database.reading() as session:
         found = await insights.workflow_insights(session, window, project_id=project_id, kind=kind)
@@ -194,16 +201,13 @@ async def get_workflow_insights(
 async def get_step_insights(
     caller: Reader,
     services: ServicesOf,
-    since: Since = None,
-    until: Until = None,
-    length: Length = "24h",
+    window: LastDay,
     project_id: ProjectFilter = None,
     kind: NameFilter = None,
 ) -> StepsOut:
     """Performance by type of step; `kind` is the type of their workflow. Of a project: of its latest 2,000
     executions.
     """
-    window = _window(since, until, length)
     async with services.database.reading() as session:
         found = await insights.step_insights(session, window, project_id=caller.among(project_id), kind=kind)
     return StepsOut(since=window.since, until=window.until, results=[StepOut.model_validate(one) for one in found])
@@ -213,45 +217,26 @@ async def get_step_insights(
 async def get_error_insights(
     caller: Reader,
     services: ServicesOf,
-    since: Since = None,
-    until: Until = None,
-    length: Length = "24h",
+    window: LastDay,
     project_id: ProjectFilter = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> ErrorsOut:
     """Frequent errors and their causes: grouped by class, step, and message without its variable parts. Of a project:
-    of its latest 2,000 failures.
+    of its latest 2,000 executions in which something failed.
     """
-    window = _window(since, until, length)
     async with services.database.reading() as session:
         found = await insights.error_insights(session, window, project_id=caller.among(project_id), limit=limit)
     return ErrorsOut(since=window.since, until=window.until, results=[ErrorOut.model_validate(one) for one in found])
 
 
 @router.get("/resources/", responses=keyed(404, 422))
-async def get_resource_insights(
-    caller: Reader, services: ServicesOf, since: Since = None, until: Until = None, length: Length = "1h"
-) -> ResourcesOut:
+async def get_resource_insights(caller: Reader, services: ServicesOf, window: LastHour) -> ResourcesOut:
     """CPU, memory, disk and connections of services, workers, their children, their machines and the database; kept
     for 7 days. They are of the whole platform: a key for one project finds nothing here.
     """
     caller.require_project(None, "Resources are of the whole platform; this key is for one project.")
-    window = _window(since, until, length)
     async with services.database.reading() as session:
         found = await insights.resource_insights(session, window)
     return ResourcesOut(
         since=window.since, until=window.until, results=[SeriesOut.model_validate(one) for one in found]
     )
-
-
-def _window(since: datetime | None, until: datetime | None, length: str) -> Window:
-    """Raises RefusedError when there is no such window."""
-    end = until or utc_now()
-    try:
-        return Window(since or end - _duration(length), end)
-    except OverflowError:
-        raise RefusedError(f"until: {end} is too early for a window of {length}", "until") from None
-
-
-def _duration(text: str) -> timedelta:
-    return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from automation.api.examples import BODIES, example_of
-from automation.api.problems import MEDIA_TYPE, TITLES, documented
+from automation.api.problems import MEDIA_TYPE, TITLES, documented, named
 from automation.models import Json
 
 DESCRIPTION = """
@@ -112,9 +112,8 @@ def _add_examples(operation: Json, parts: Json) -> None:
 
 
 def _problem(status: int) -> Json:
-    title = TITLES[status]
-    shown: Json = {"type": f"/problems/{title.lower().replace(' ', '-')}", "title": title, "status": status}
-    return shown | _SAID.get(status, {"detail": f"{title}."}) | {"request_id": "4c1a0f6f5d9e4d0f8a51d1d0a8a1b2c3"}
+    said = _SAID.get(status, {"detail": f"{TITLES[status]}."})
+    return named(status) | said | {"request_id": "4c1a0f6f5d9e4d0f8a51d1d0a8a1b2c3"}
 
 
 _SAID: dict[int, dict[str, Any]] = {

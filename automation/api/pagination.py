@@ -46,11 +46,11 @@ def decode_cursor(text: str | None, id_type: type[UUID] | type[int] | type[str])
     if text is None:
         return None
     try:
-        plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("ascii")
+        plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
         direction, microseconds, id_text = plain.split(":", 2)
         at = _EPOCH + int(microseconds) * _MICROSECOND
         id_ = id_type(id_text)
-        if direction not in ("n", "p") or (isinstance(id_, int) and not 0 <= id_ < 2**63):
+        if direction not in ("n", "p") or "\0" in id_text or (isinstance(id_, int) and not 0 <= id_ < 2**63):
             raise ValueError(plain)
     except (ValueError, OverflowError):
         raise RefusedError("cursor: not one that this list has given; begin without it.", "cursor") from None

@@ -29,6 +29,7 @@ from automation.errors import (
     UnauthorizedError,
     UnavailableError,
 )
+from automation.models import Json
 from automation.requests import request_id
 from automation.steps import one_line
 
@@ -87,13 +88,18 @@ def problem(
     status: int, detail: str, field: str = "", headers: Mapping[str, str] | None = None, **more: Any
 ) -> JSONResponse:
     """An error's answer; its type and title follow from the status."""
-    title = TITLES.get(status) or HTTPStatus(status).phrase
-    body = {"type": f"/problems/{title.lower().replace(' ', '-')}", "title": title, "status": status}
-    body |= {"detail": detail} | ({"field": field} if field else {}) | {"request_id": request_id.get()} | more
+    body = named(status) | {"detail": detail} | ({"field": field} if field else {})
+    body |= {"request_id": request_id.get()} | more
     sent = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
     if status == 413:  # the rest of the body is not read, so the connection carries no other request
         sent["Connection"] = "close"
     return JSONResponse(body, status, headers={**sent, **(headers or {})}, media_type=MEDIA_TYPE)
+
+
+def named(status: int) -> Json:
+    """How a problem begins: what follows from its status."""
+    title = TITLES.get(status) or HTTPStatus(status).phrase
+    return {"type": f"/problems/{title.lower().replace(' ', '-')}", "title": title, "status": status}
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

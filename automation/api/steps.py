@@ -25,7 +25,7 @@ from automation.authoring import steps
 from automation.authoring.shapes import StepBody, StepPatch
 from automation.errors import NotFoundError
 from automation.models import Json, Workflow, WorkflowStep
-from automation.models.workflow_queries import find_workflow, steps_of
+from automation.models.workflow_queries import find_workflow
 
 router = APIRouter(tags=["steps"])
 
@@ -38,8 +38,7 @@ async def get_steps(id: UUID, caller: Reader, services: ServicesOf) -> Listing[S
     async with services.database.reading() as session:
         await caller.require(session, Workflow, id)
         workflow = await find_workflow(session, id)
-        found = await steps_of(session, workflow.id)
-    return Listing(results=[StepDetailOut.model_validate(one) for one in found], next=None, previous=None)
+    return Listing(results=[StepDetailOut.model_validate(one) for one in workflow.steps], next=None, previous=None)
 
 
 @router.post(
@@ -134,7 +133,8 @@ async def execute_step(id: UUID, request: Request, caller: Executor, services: S
 
     async def execute() -> StartedOut:
         started = await control.execute_step(session, id, services.settings, input=given)
-        await note(session, caller, "execute", "step", id, await _project(session, id), None, {"input": given})
+        after = {"execution_id": str(started.id)}
+        await note(session, caller, "execute", "step", id, await _project(session, id), None, after)
         return StartedOut.model_validate(started)
 
     async with services.database.transaction() as session:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from automation.api.auth import Manager
 from automation.api.bodies import parse_json, read_json
-from automation.api.events import EventsOut, accepted_out, json_body
+from automation.api.events import EventsOut, events_out, json_body
 from automation.api.idempotency import OnceOf
 from automation.api.problems import documented, keyed
 from automation.api.services import ServicesOf
@@ -76,7 +76,7 @@ async def receive_webhook(
     if answer.duplicate:
         response.status_code = 200
     background.add_task(services.announcer.accepted, [answer])
-    return EventsOut(events=[accepted_out(answer)])
+    return events_out([answer])
 
 
 def parse_body(body: bytes, content_type: str) -> object:

@@ -65,9 +65,9 @@ async def create_trigger(request: Request, response: Response, caller: Manager, 
     body = await read_json(request, lambda raw: parse_new_trigger(raw, services.settings))
     async with services.database.transaction() as session:
         await caller.require(session, Workflow, body.workflow_id)
-        written = await write.add_trigger(session, body)
-        await _note(session, caller, "create", written.trigger, None, _out(written))
-        return tagged(response, _out(written))
+        added = _out(await write.add_trigger(session, body))
+        await _note(session, caller, "create", None, added)
+    return tagged(response, added)
 
 
 @router.get("/{id}/", response_model_exclude_unset=True, responses={200: {"headers": ETAG}, **keyed(404, 422)})
@@ -93,9 +93,9 @@ async def replace_trigger(
     body = await read_json(request, lambda raw: parse_trigger(raw, services.settings))
     async with services.database.transaction() as session:
         before = await _locked(session, caller, id, if_match)
-        written = await write.replace_trigger(session, id, body)
-        await _note(session, caller, "update", written.trigger, before, _out(written))
-        return tagged(response, _out(written))
+        after = _out(await write.replace_trigger(session, id, body))
+        await _note(session, caller, "update", before, after)
+    return tagged(response, after)
 
 
 @router.patch(
@@ -111,9 +111,9 @@ async def change_trigger(
     changes = await read_json(request, parse_trigger_patch)
     async with services.database.transaction() as session:
         before = await _locked(session, caller, id, if_match)
-        written = await write.change_trigger(session, id, changes, services.settings)
-        await _note(session, caller, "update", written.trigger, before, _out(written))
-        return tagged(response, _out(written))
+        after = _out(await write.change_trigger(session, id, changes, services.settings))
+        await _note(session, caller, "update", before, after)
+    return tagged(response, after)
 
 
 @router.delete("/{id}/", status_code=204, responses=keyed(404, 409, 412, 422))
@@ -122,7 +122,7 @@ async def delete_trigger(id: UUID, caller: Manager, services: ServicesOf, if_mat
     async with services.database.transaction() as session:
         before = await _locked(session, caller, id, if_match)
         await write.delete_trigger(session, id)
-        await note(session, caller, "delete", "trigger", id, before.project_id, before.model_dump(mode="json"))
+        await _note(session, caller, "delete", before, None)
 
 
 async def _locked(session: AsyncSession, caller: Caller, id: UUID, if_match: str | None) -> TriggerOut:
@@ -136,10 +136,11 @@ async def _locked(session: AsyncSession, caller: Caller, id: UUID, if_match: str
 
 
 async def _note(
-    session: AsyncSession, caller: Caller, action: str, trigger: Trigger, before: TriggerOut | None, after: TriggerOut
+    session: AsyncSession, caller: Caller, action: str, before: TriggerOut | None, after: TriggerOut | None
 ) -> None:
-    was = None if before is None else before.model_dump(mode="json", exclude_unset=True)
-    now = after.model_dump(mode="json", exclude_unset=True)
+    trigger = after or before
+    assert trigger is not None
+    was, now = (None if one is None else one.model_dump(mode="json", exclude_unset=True) for one in (before, after))
     await note(session, caller, action, "trigger", trigger.id, trigger.project_id, was, now)
 
 

@@ -63,10 +63,10 @@ def _step_types() -> list[StepTypeOut]:
 
 
 def _step_type(one: StepType) -> StepTypeOut:
-    names = {one.name, *(mine for mine, other in ALIASES.items() if other == one.name)}
+    names = {name for pair in ALIASES.items() if one.name in pair for name in pair}
     return StepTypeOut(
         name=one.name,
-        aliases=sorted((names | {other for mine, other in ALIASES.items() if mine == one.name}) - {one.name}),
+        aliases=sorted(names - {one.name}),
         description=_first_line(one.function),
         schema=schema_of(one.config_model),
         conditions_schema=conditions.SCHEMA,

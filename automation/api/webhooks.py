@@ -8,11 +8,11 @@ from pydantic import SecretStr
 from starlette.requests import Request
 
 from automation.api.bodies import read_json
-from automation.api.events import EVENT_SCHEMA, EventsOut, json_body, take_in
+from automation.api.events import EVENT_SCHEMA, EventsOut, events_out, json_body
 from automation.api.problems import documented
 from automation.api.services import ServicesOf
 from automation.errors import BadSignatureError
-from automation.intake import parse_event
+from automation.intake import accept, parse_event
 from automation.models import utc_now
 from automation.triggers import signatures
 
@@ -33,7 +33,9 @@ async def studio_webhook(request: Request, services: ServicesOf, background: Bac
     """
     webhook_id = verify(await request.body(), request.headers, services.settings.studio_webhook_secret)
     event = await read_json(request, lambda raw: parse_event(raw, id=webhook_id))
-    return await take_in(services, background, [event], source="studio")
+    answers = await accept(services.database, [event], source="studio", settings=services.settings)
+    background.add_task(services.announcer.accepted, answers)
+    return events_out(answers)
 
 
 def verify(body: bytes, headers: Mapping[str, str], secret: SecretStr | None) -> str:

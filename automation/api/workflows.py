@@ -12,7 +12,7 @@ from automation import control
 from automation.api.answers import VersionOut, WorkflowDetailOut, WorkflowOut, version_out, workflow_out
 from automation.api.auth import Caller, Executor, Manager, Reader
 from automation.api.bodies import read_json, schema_of
-from automation.api.etags import ETAG, IfMatch, require_match, tagged
+from automation.api.etags import ETAG, IfMatch, etag, require_match, tagged
 from automation.api.events import StartedOut, json_body
 from automation.api.filters import NameFilter, ProjectFilter
 from automation.api.idempotency import OnceOf
@@ -104,7 +104,7 @@ async def get_versions(
 ) -> Listing[VersionOut]:
     """What a workflow has been, newest first; each execution names the version that it runs on."""
     position = decode_cursor(cursor, int)
-    async with services.database.reading() as session:
+    async with services.database.transaction() as session:
         await caller.require(session, Workflow, id)
         await write.keep_version(session, id)
         page = await list_versions(session, id, position, page_size)
@@ -125,7 +125,7 @@ async def replace_workflow(
     """
     stored = await _stored(services, caller, id, request)
     draft = await read_json(request, lambda raw: parse_workflow(whole(raw, stored), services.settings))
-    return tagged(response, await _change(services, caller, id, draft, if_match))
+    return tagged(response, await _change(services, caller, id, draft, if_match, stored))
 
 
 @router.patch(
@@ -140,23 +140,25 @@ async def change_workflow(
     """Change what is given; `steps` and `triggers` are given whole."""
     stored = await _stored(services, caller, id, request)
     draft = await read_json(request, lambda raw: parse_workflow_patch(whole(raw, stored), services.settings))
-    return tagged(response, await _change(services, caller, id, draft, if_match))
+    return tagged(response, await _change(services, caller, id, draft, if_match, stored))
 
 
 async def _stored(services: Services, caller: Caller, id: UUID, request: Request) -> Workflow | None:
     """The workflow as it is stored, if a request may mean values that answers do not show."""
     if REDACTED.encode() not in await request.body():
         return None
-    async with services.database.transaction() as session:
+    async with services.database.reading() as session:
         await caller.require(session, Workflow, id)
         return await find_workflow(session, id)
 
 
 async def _change(
-    services: Services, caller: Caller, id: UUID, draft: WorkflowDraft, if_match: str | None
+    services: Services, caller: Caller, id: UUID, draft: WorkflowDraft, if_match: str | None, stored: Workflow | None
 ) -> WorkflowDetailOut:
     async with services.database.transaction() as session:
         before = await _locked(session, caller, id, if_match)
+        if stored is not None:  # a value that somebody has replaced meanwhile must not come back
+            require_match(etag(workflow_out(stored)), before)
         written = await write.change_workflow(session, id, draft)
         answer = workflow_out(written.workflow, written.secrets)
         await _note(session, caller, "update", before, answer)

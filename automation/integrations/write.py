@@ -20,6 +20,7 @@ from automation.integrations import credentials as blocks
 from automation.integrations.types import CONFIGS, Config, parse_config, parse_credentials
 from automation.models import Integration, Json
 from automation.models.base import utc_now
+from automation.models.project_queries import refuse_deleted
 from automation.runtime.names import plain_name
 from automation.settings import Settings
 
@@ -88,12 +89,13 @@ async def create(
 
     Raises:
         RefusedError: credentials are missing.
-        ConflictError: the name is taken.
+        ConflictError: the name is taken, or the project is being deleted.
         UnavailableError: Prefect, which keeps the credentials, does not answer.
     """
     config = parse_config(body.type, body.config)
     if body.project_id is not None:
         await ensure_project(session, body.project_id, settings)
+        await refuse_deleted(session, body.project_id)
     row = Integration(
         name=body.name,
         type=body.type,

@@ -281,23 +281,14 @@ async def lock_execution(session: AsyncSession, execution_id: UUID) -> Execution
 
 
 async def list_log_lines(
-    session: AsyncSession,
-    execution_id: UUID,
-    *,
-    level: str | None = None,
-    min_level: str | None = None,
-    step: str | None = None,
-    text: str | None = None,
-    position: Position | None = None,
-    size: int = 50,
+    session: AsyncSession, execution_id: UUID, wanted: Wanted, position: Position | None, size: int
 ) -> Page[Line]:
-    """Lines of an execution's log, oldest first; what narrows them as in `log_queries.Wanted`.
+    """Lines of an execution's log, oldest first.
 
     Raises:
         NotFoundError: there is no such execution.
     """
     await require_execution(session, execution_id)
-    wanted = Wanted(level=level, min_level=min_level, step=step, text=text)
     query = lines_of().where(ExecutionLog.execution_id == execution_id, *narrowed(wanted))
     return await read_page(session, query, OLDEST_LINE_FIRST, position, size)
 

@@ -78,7 +78,8 @@ async def require_project(session: AsyncSession, project_id: str, *, lock: bool 
     Raises:
         NotFoundError: there is no such project.
     """
-    found = await session.get(Project, project_id, with_for_update=lock or None) if project_id.isprintable() else None
+    storable = "\0" not in project_id
+    found = await session.get(Project, project_id, with_for_update=lock or None) if storable else None
     if found is None:
         raise NotFoundError(f"Project {project_id} does not exist.")
     return found
@@ -94,10 +95,12 @@ async def open_deletion(session: AsyncSession, project_id: str) -> ProjectDeleti
 
 
 async def refuse_deleted(session: AsyncSession, project_id: str) -> None:
-    """Refuse to add something to a project that is being deleted.
+    """Refuse to add something to a project that is being deleted; who would delete it waits until this is committed.
 
     Raises:
         ConflictError: it is.
     """
+    project = select(Project.id).where(Project.id == project_id)
+    await session.execute(project.with_for_update(read=True, key_share=True))
     if await open_deletion(session, project_id) is not None:
         raise ConflictError(f"Project {project_id} is being deleted; when it is gone, it can begin anew.")

@@ -8,7 +8,7 @@ from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from automation.api.auth import Caller, hashed, throttle
+from automation.api.auth import Caller, hashed, require_scope, throttle
 from automation.api.limits import Limit
 from automation.api.problems import address_of
 from automation.api.services import ServicesOf
@@ -43,12 +43,6 @@ async def _viewer(request: Request, services: ServicesOf) -> Caller:
     return caller
 
 
-def require_scope(caller: Caller, scope: str) -> None:
-    """Raise ForbiddenError unless the caller's key has this scope."""
-    if scope not in caller.scopes:
-        raise ForbiddenError(f"This needs a key with the scope {scope!r}; that of {caller.name!r} has it not.")
-
-
 Viewer = Annotated[Caller, Depends(_viewer)]
 """The type of a route's parameter that gets who is signed in."""
 
@@ -63,11 +57,11 @@ class Form(dict[str, str]):
         """Text that people wrote.
 
         Raises:
-            RefusedError: it is too long, or no database could store it.
+            RefusedError: it is too long.
         """
         text = self[name].strip()
-        if len(text) > most or "\0" in text:
-            raise RefusedError(f"{name}: at most {most} characters, and none of them NUL", name)
+        if len(text) > most:
+            raise RefusedError(f"{name}: at most {most} characters", name)
         return text
 
 
@@ -76,8 +70,12 @@ async def _form(request: Request, viewer: Viewer) -> Form:
 
     Raises:
         ForbiddenError: their key has not the scope `execute`, or it is no form of ours.
+        RefusedError: a field has a NUL, which no database could store or look for.
     """
     form = await read_form(request)
+    for name, value in form.items():
+        if "\0" in value:
+            raise RefusedError(f"{name[:100]}: no text has a NUL", name)
     given, token = form.pop("form_token", ""), sessions.form_token(request.cookies[COOKIE])
     if not hmac.compare_digest(given.encode(), token.encode()):
         raise ForbiddenError("This form is not of this session; reload the page and send it again.")

@@ -7,12 +7,12 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from automation.api.auth import caller_with
+from automation.api.auth import caller_with, require_scope
 from automation.api.problems import address_of
 from automation.api.services import ServicesOf
 from automation.errors import ForbiddenError, ThrottledError, UnauthorizedError
 from automation.ops import sessions
-from automation.ops.guard import COOKIE, LOGOUT, FormOf, clear_cookie, read_form, require_scope, set_cookie
+from automation.ops.guard import COOKIE, LOGOUT, FormOf, clear_cookie, read_form, set_cookie
 from automation.ops.rendering import page
 
 router = APIRouter()
@@ -60,8 +60,9 @@ async def log_out(request: Request, form: FormOf, services: ServicesOf) -> Respo
 
 
 def address(request: Request) -> str:
-    """The login, which leads back to the page that was asked for."""
-    wanted = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+    """The login, which leads back to the page that was asked for, but not to what it said had just been done."""
+    url = request.url.remove_query_params("done")
+    wanted = f"{url.path}?{url.query}" if url.query else url.path
     return "/ops/login/" if wanted == HOME else f"/ops/login/?{urlencode({'next': wanted[:2000]})}"
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from automation.api.executions import LogLineOut, line_out
 from automation.models.execution_queries import list_log_lines
+from automation.models.log_queries import Wanted
 from automation.models.paging import Position
 
 LINES = 200
@@ -42,9 +43,8 @@ async def read_log(
     Raises:
         NotFoundError: there is no such execution.
     """
-    found = await list_log_lines(
-        session, execution_id, min_level=level, step=step, text=text, position=position or _END, size=LINES
-    )
+    wanted = Wanted(min_level=level, step=step, text=text)
+    found = await list_log_lines(session, execution_id, wanted, position or _END, LINES)
     return LogView(
         execution_id=execution_id,
         lines=[line_out(execution_id, *row) for row in found.rows],

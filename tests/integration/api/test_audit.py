@@ -1,14 +1,16 @@
 """The audit: who changed what and asked for what, with the object before and after; and its secrets stay secret."""
 
+import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 
-from automation.models import Trigger, Wait
+from automation.models import Trigger, Wait, Workflow
 from automation.redaction import REDACTED
 from tests.integration.api.serving import Api, page_event
+from tests.integration.test_claim import waits_for_a_lock
 
 HIDDEN = "hunter2-of-the-platform"
 STEP = {
@@ -198,6 +200,23 @@ async def test_a_steps_secret_is_never_answered_and_comes_back_unharmed(api: Api
             await session.scalar(text("SELECT config ->> 'smtp_password' FROM workflows WHERE name = 'Nightly'"))
             == HIDDEN
         )
+
+
+async def test_a_secret_that_is_replaced_meanwhile_does_not_come_back(api: Api) -> None:
+    workflow = await a_workflow(api, config={"smtp_password": HIDDEN})
+    shown = (await api.get(f"workflows/{workflow['id']}/")).json()
+
+    async with api.database.transaction() as session:
+        row = await session.get_one(Workflow, UUID(workflow["id"]), with_for_update=True)
+        row.config = {"smtp_password": "the next one"}
+        await session.flush()
+        late = asyncio.create_task(api.client.put(f"workflows/{workflow['id']}/", json=shown))
+        await waits_for_a_lock(api.database)
+
+    assert (await late).status_code == 412
+    async with api.database.transaction() as session:
+        row = await session.get_one(Workflow, UUID(workflow["id"]))
+        assert row.config == {"smtp_password": "the next one"}
 
 
 async def test_where_nothing_is_hidden_the_placeholder_is_refused(api: Api) -> None:

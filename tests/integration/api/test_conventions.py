@@ -11,7 +11,7 @@ from httpx import Response
 from sqlalchemy import update
 
 from automation.api.idempotency import REPLAYED
-from automation.models import Execution, IdempotencyKey, Integration, utc_now
+from automation.models import Event, Execution, IdempotencyKey, Integration, utc_now
 from tests.integration.api.serving import Api, page_event
 from tests.integration.rows import every, write
 
@@ -210,6 +210,17 @@ async def test_what_is_sent_again_under_its_key_is_answered_as_before_and_happen
     assert {(one.status_code, one.content) for one in answers} == {(202, answers[0].content)}
     assert sum(one.headers.get(REPLAYED) == "true" for one in answers) == 7
     assert len(await every(api.database, Execution)) == 1
+
+
+async def test_events_without_an_id_are_taken_in_once_under_their_key(api: Api) -> None:
+    body = [page_event(page_id="a"), page_event(page_id="b")]
+
+    answers = await asyncio.gather(*(api.post("events/", body, **{"Idempotency-Key": "k"}) for _ in range(4)))
+    other = await api.post("events/", body[0], **{"Idempotency-Key": "k"})
+
+    assert {(one.status_code, one.content) for one in answers} == {(202, answers[0].content)}
+    assert len(await every(api.database, Event)) == 2
+    assert (other.status_code, other.json()["field"]) == (422, "idempotency-key")
 
 
 async def test_an_answer_stays_the_same_although_the_execution_goes_on(api: Api) -> None:

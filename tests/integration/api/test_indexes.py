@@ -1,16 +1,15 @@
 """Lists are read by an index, in their order, however long the table is; what is rare is found by one of its own."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from automation.models import Json, Status
 from tests.integration.api.serving import Api
+from tests.integration.statements import statements
 
 ID = str(uuid4())
 FOUND_BY: list[tuple[str, dict[str, Any], str]] = [
@@ -40,25 +39,9 @@ FOUND_BY: list[tuple[str, dict[str, Any], str]] = [
 the list is read in its order until a page is full."""
 
 
-@contextmanager
-def statements(api: Api) -> Iterator[list[tuple[str, Any]]]:
-    """The statements that are sent meanwhile, with their parameters."""
-    seen: list[tuple[str, Any]] = []
-
-    def note(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
-        seen.append((statement, parameters))
-
-    engine = api.database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-
-
 async def read_by(api: Api, path: str, filters: dict[str, Any]) -> list[tuple[str, Any]]:
     """The statements by which a list is read."""
-    with statements(api) as seen:
+    with statements(api.database) as seen:
         answer = await api.get(path, **filters)
     assert answer.status_code == 200, answer.text
     found = [one for one in seen if "LIMIT" in one[0] and "ORDER BY" in one[0]]

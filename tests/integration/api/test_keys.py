@@ -313,6 +313,10 @@ async def _write_for_ever(writer: asyncio.StreamWriter) -> None:
 
 
 async def test_who_is_quick_enough_keeps_the_connection(hasty: Api) -> None:
+    connections = set()
     for _ in range(8):
-        assert (await hasty.get("executions/")).status_code == 200
+        answer = await hasty.get("executions/")
+        assert answer.status_code == 200
+        connections.add(answer.extensions["network_stream"].get_extra_info("client_addr"))
         await asyncio.sleep(0.1)
+    assert len(connections) == 1

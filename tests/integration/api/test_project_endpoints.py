@@ -37,6 +37,8 @@ from automation.models import (
     Owed,
     Project,
     ProjectDeletion,
+    Sighting,
+    Silence,
     Status,
     StepAttempt,
     StepExecution,
@@ -47,6 +49,7 @@ from automation.models import (
     WorkflowVersion,
     utc_now,
 )
+from automation.models.project_queries import refuse_deleted
 from automation.runtime import releases
 from automation.schedules.reconcile import Reconciler
 from automation.settings import Settings
@@ -54,6 +57,7 @@ from tests.integration.api.serving import KEY, Api, page_event, serve
 from tests.integration.flows import carry
 from tests.integration.rows import every, write
 from tests.integration.runtime import Runtime
+from tests.integration.test_claim import waits_for_a_lock
 
 DAY = timedelta(days=1)
 
@@ -121,6 +125,22 @@ async def test_a_project_that_is_not_there_is_not_found_or_has_no_such_name(api:
 
     assert len({one.status_code for one in answers}) == 1
     assert answers[0].status_code in (404, 422)
+
+
+async def test_a_project_is_found_and_paged_over_whatever_plain_name_it_has(api: Api) -> None:
+    names = ["café\u00a0d'été", "\U0001f984", "a b"]
+    for name in names:
+        await publish_workflows(api, name)
+
+    found = [(await project(api, name))["id"] for name in names]
+    page = (await api.get("projects/", page_size=1)).json()
+    listed = [page["results"][0]["id"]]
+    while page["next"]:
+        page = (await api.client.get(page["next"])).json()
+        listed.append(page["results"][0]["id"])
+
+    assert found == names
+    assert listed == names[::-1]
 
 
 # --- publishing ------------------------------------------------------------------------------------------------
@@ -199,6 +219,8 @@ async def fill(api: Api, project_id: str, platform: UUID) -> UUID:
         ExecutionLog(level="INFO", message="of a batch", **at),
         Activity(idempotency_key=f"a:{project_id}", type="page.updated", **at),
         Alert(rule="r", fingerprint=project_id, severity="CRITICAL", message="m", **at),
+        Sighting(rule="critical-errors", title="t", **at),
+        Silence(id=uuid4(), until=utc_now() + DAY, created_by="api", **at),
         Delivery(key=f"d:{project_id}", type="execution.completed", execution_id=id_, **at),
         Owed(idempotency_key=f"o:{project_id}", neighbour="insights", step="s", request={}, execution_id=id_, **at),
         Integration(id=uuid4(), name="i", type="http", config={}, is_active=True, **at),
@@ -278,18 +300,33 @@ async def test_from_the_answer_on_nothing_of_a_deleted_project_runs(of_home: Api
     await api.client.delete("projects/p1/")
 
     event = (await api.post("events/", page_event("p1", id="late"))).json()["events"][0]
+    integration = {"name": "i", "type": "http", "project_id": "p1", "config": {"base_url": "https://e.example"}}
     refused = [
         await api.post(f"workflows/{workflow['id']}/execute/"),
         await api.post("projects/p1/publish/"),
         await api.post(f"executions/{waiting}/retry/"),
         await api.client.patch(f"workflows/{workflow['id']}/", json={"is_active": True}),
         await api.post("workflows/", {"name": "W", "project_id": "p1"}),
+        await api.post("integrations/", integration),
     ]
 
     assert (await api.stored(waiting)).status == Status.CANCELLED
     assert event["executions"] == []
-    assert [one.status_code for one in refused] == [409] * 5
+    assert [one.status_code for one in refused] == [409] * 6
     assert (await project(api))["deletion"]["last_error"] == ""
+
+
+async def test_what_is_being_added_to_a_project_is_there_before_its_deletion_begins(of_home: Api) -> None:
+    api = of_home
+    await publish_workflows(api)
+
+    async with api.database.transaction() as session:
+        await refuse_deleted(session, "p1")
+        deleting = asyncio.create_task(api.client.delete("projects/p1/"))
+        await waits_for_a_lock(api.database)
+        assert (await project(api))["deletion"] is None
+
+    assert (await deleting).status_code == 202
 
 
 async def test_a_deletion_waits_for_what_runs_and_has_it_stopped(of_home: Api) -> None:

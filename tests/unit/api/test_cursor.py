@@ -26,6 +26,11 @@ def test_a_cursor_of_log_lines_comes_back_as_it_was(at: datetime, id_: int) -> N
     assert decode_cursor(encode_cursor(Position(at, id_)), int) == Position(at, id_)
 
 
+@given(at=TIMES, id_=st.text(st.characters(exclude_categories=["Cc", "Cs"])))
+def test_a_cursor_of_projects_comes_back_as_it_was_however_they_are_named(at: datetime, id_: str) -> None:
+    assert decode_cursor(encode_cursor(Position(at, id_)), str) == Position(at, id_)
+
+
 def test_a_cursor_needs_no_escaping_in_a_url() -> None:
     text = encode_cursor(Position(datetime.now(UTC), UUID(int=2**128 - 1)))
 
@@ -54,3 +59,9 @@ def test_a_cursor_that_somebody_made_up_is_refused(plain: str) -> None:
     text = base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
     with pytest.raises(RefusedError, match="cursor"):
         decode_cursor(text, int)
+
+
+def test_a_cursor_with_text_that_postgresql_has_no_place_for_is_refused() -> None:
+    for plain in (b"n:1:a\0b", b"n:1:\xff"):
+        with pytest.raises(RefusedError, match="cursor"):
+            decode_cursor(base64.urlsafe_b64encode(plain).decode().rstrip("="), str)
