@@ -6,14 +6,14 @@ from typing import Literal
 from uuid import UUID
 
 from fastapi import APIRouter
-from sqlalchemy import case, select
+from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from automation.alerting import silences
 from automation.alerting.links import Links, links_of
-from automation.alerting.rules import Rule, Rules
+from automation.alerting.rules import Rule, in_force
 from automation.api.auth import Caller
 from automation.api.filters import NameFilter, ProjectFilter
 from automation.api.pagination import CursorText, decode_cursor
@@ -43,13 +43,15 @@ class Shown:
     links: Links
 
 
-async def firing(session: AsyncSession, viewer: Caller) -> list[Alert]:
-    """What fires, the most severe first, at most `FIRING_SHOWN`; uq_alerts_open."""
+async def firing(session: AsyncSession, viewer: Caller) -> tuple[list[Alert], int]:
+    """What fires, the most severe first, at most `FIRING_SHOWN`, and how many there are; uq_alerts_open."""
     weight = case({"CRITICAL": 0, "WARNING": 1}, value=Alert.severity, else_=2)
-    query = select(Alert).where(Alert.state == AlertState.FIRING).order_by(weight, Alert.created_at, Alert.id)
+    query = select(Alert, func.count().over()).where(Alert.state == AlertState.FIRING)
     if viewer.only is not None:
         query = query.where(Alert.project_id == viewer.only)
-    return list((await session.scalars(query.limit(FIRING_SHOWN))).all())
+    query = query.order_by(weight, Alert.created_at, Alert.id).limit(FIRING_SHOWN)
+    rows = (await session.execute(query)).tuples().all()
+    return [alert for alert, _ in rows], rows[0][1] if rows else 0
 
 
 @router.get("/")
@@ -74,7 +76,7 @@ async def show_alerts(
             position=decode_cursor(cursor, UUID),
             size=SIZE,
         )
-        rows = await _shown(session, [one for (one,) in found.rows], request, services)
+        rows = await _shown(session, [one for (one,) in found.rows], services)
         listed = await list_silences(session, project_id=viewer.only, size=SILENCES_SHOWN)
     filters = {"rule": rule or "", "severity": severity or "", "state": state or "", "project_id": project_id or ""}
     return await page(
@@ -88,7 +90,7 @@ async def show_alert(id: UUID, request: Request, viewer: Viewer, services: Servi
     """One alert, where messages about it lead."""
     async with services.database.transaction() as session:
         await viewer.require(session, Alert, id)
-        rows = await _shown(session, [await find_alert(session, id)], request, services)
+        rows = await _shown(session, [await find_alert(session, id)], services)
     return await page(request, "alert.html", rows=rows, hours=HOURS)
 
 
@@ -109,7 +111,7 @@ async def silence_alert(id: UUID, viewer: Viewer, form: FormOf, services: Servic
     until = utc_now() + timedelta(hours=int(form["hours"]))
     async with services.database.transaction() as session:
         await viewer.require(session, Alert, id)
-        await silences.silence(session, viewer, id, until, comment=form.words("comment"))
+        await silences.silence(session, viewer, id, until, only=viewer.only, comment=form.words("comment"))
     return RedirectResponse("/ops/alerts/?done=silenced", 303)
 
 
@@ -122,12 +124,11 @@ async def end_silence(id: UUID, viewer: Viewer, form: FormOf, services: Services
     return RedirectResponse("/ops/alerts/?done=unsilenced", 303)
 
 
-async def _shown(session: AsyncSession, alerts: list[Alert], request: Request, services: Services) -> list[Shown]:
-    rules: Rules = request.app.state.rules
-    now = utc_now()
-    in_force = await silences_in_force(session, now)
+async def _shown(session: AsyncSession, alerts: list[Alert], services: Services) -> list[Shown]:
+    rules, now = in_force(services.settings.alerts_file), utc_now()
+    silenced = await silences_in_force(session, now)
     links = await links_of(session, alerts, rules, services.settings)
     return [
-        Shown(one, rules.rules.get(one.rule), silences.silenced_until(one, in_force, now), links[one.id])
+        Shown(one, rules.rules.get(one.rule), silences.silenced_until(one, silenced, now), links[one.id])
         for one in alerts
     ]

@@ -13,7 +13,6 @@ from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from automation.alerting.rules import load
 from automation.api.problems import STATUS, address_of, is_passing
 from automation.errors import AutomationError, ThrottledError, UnauthorizedError
 from automation.ops import (
@@ -29,7 +28,7 @@ from automation.ops import (
     now,
 )
 from automation.ops.guard import COOKIE, clear_cookie
-from automation.ops.rendering import STATIC, page, prepare
+from automation.ops.rendering import STATIC, page, prepare, static_address
 from automation.requests import request_id
 from automation.steps import one_line
 
@@ -55,7 +54,6 @@ def mount(app: FastAPI) -> None:
     for name in ("services", "watching", "limit", "refusals"):
         setattr(pages.state, name, getattr(app.state, name))
     prepare()
-    pages.state.rules = load(pages.state.services.settings.alerts_file)
     for one in PAGES:
         pages.include_router(one.router)
     pages.mount("/static", StaticFiles(directory=STATIC))
@@ -82,13 +80,22 @@ class Headers:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(_HEADERS)
-                if scope["path"].startswith(f"{PATH}/static/") and message["status"] == 200:
-                    headers["Cache-Control"] = "public, max-age=31536000, immutable"  # its address has its hash
+                if message["status"] == 200 and _is_named_by_content(scope):
+                    headers["Cache-Control"] = "public, max-age=31536000, immutable"
                 else:
                     headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
         await self.app(scope, receive, answer)
+
+
+def _is_named_by_content(scope: Scope) -> bool:
+    """Whether this is the address of a file as it is here: while a new version takes over, a page of one process asks
+    another one, and what that has must not be kept under the other's name."""
+    folder, _, name = scope["path"].rpartition("/")
+    if folder != f"{PATH}/static":
+        return False
+    return f"{scope['path']}?{scope['query_string'].decode('latin-1')}" == static_address(name)
 
 
 class FilledIn:
@@ -100,7 +107,7 @@ class FilledIn:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             pairs = scope["query_string"].split(b"&")
-            scope = {**scope, "query_string": b"&".join(one for one in pairs if not one.endswith(b"="))}
+            scope = {**scope, "query_string": b"&".join(one for one in pairs if one.partition(b"=")[2])}
         await self.app(scope, receive, send)
 
 

@@ -81,6 +81,14 @@ async def show_live(id: UUID, request: Request, viewer: Viewer, services: Servic
     return await page(request, "_execution.html", view=view, one=view.detail)
 
 
+@router.get("/acts/")
+async def show_acts(id: UUID, request: Request, viewer: Viewer, services: ServicesOf) -> Response:
+    """The buttons that it has now."""
+    async with services.database.transaction() as session:
+        view = await _view(session, viewer, id)
+    return await page(request, "_acts.html", view=view, one=view.detail)
+
+
 @router.get("/logs/")
 async def show_logs(
     id: UUID,

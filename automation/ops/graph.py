@@ -98,10 +98,12 @@ def _layers(order: list[str], depth: Mapping[str, int], chains: list[list[Place]
             below.setdefault(upper, []).append(lower)
     for sweep in range(_SWEEPS):
         down = sweep % 2 == 0
+        beside = above if down else below
+        at: dict[Place, int] = {}  # in the layers that were passed, of which the last one counts
         for layer in layers if down else layers[::-1]:
-            beside = above if down else below
-            at = {place: index for other in layers for index, place in enumerate(other)}
-            layer.sort(key=lambda place: _middle([at[one] for one in beside.get(place, ())], at[place]))
+            own = {place: index for index, place in enumerate(layer)}
+            layer.sort(key=lambda place: _middle([at[one] for one in beside.get(place, ())], own[place]))
+            at |= {place: index for index, place in enumerate(layer)}
     return layers
 
 

@@ -26,7 +26,7 @@ from automation.monitoring.insights import (
 )
 from automation.monitoring.windows import Window
 from automation.ops.guard import Viewer
-from automation.ops.plots import Column, columns, line, nice_top
+from automation.ops.plots import Column, columns, line, means, nice_top
 from automation.ops.rendering import page
 
 router = APIRouter(prefix="/history")
@@ -43,8 +43,10 @@ WINDOWS: dict[str, tuple[timedelta, timedelta]] = {
 
 WindowName = Literal["1h", "6h", "24h", "7d", "30d", "90d"]
 ERRORS = 20
-ROLES = ("host", "database", "service", "worker", "child")
+ROLES = ("host", "service", "worker", "child")
 _RESOURCES_KEPT = timedelta(days=7)
+USED = 30
+"""Processes and machines that are shown: under load, a worker replaces its children every few minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Over:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What a process, a machine or the database used over time."""
+    """What a process or a machine used over time."""
 
     series: ResourceSeries
     cpu: Plot | None
@@ -80,7 +82,7 @@ class Used:
 @dataclass(frozen=True, slots=True)
 class View:
     """The page. Of one project, `used` is empty, and `latest` says from how many executions at most its figures are,
-    and those of its steps and errors.
+    and those of its steps and errors. `used` are `USED` at most, of `used_count`.
     """
 
     latest: tuple[int, int] | None
@@ -92,6 +94,7 @@ class View:
     steps: list[StepInsight]
     errors: list[ErrorInsight]
     used: list[Used]
+    used_count: int
 
 
 @router.get("/")
@@ -115,6 +118,7 @@ async def show_history(
         if viewer.only is None:
             series = await resource_insights(session, Window(max(chosen.since, until - _RESOURCES_KEPT), until))
     workflows.sort(key=lambda one: -one.count)
+    measured = sorted((one for one in series if one.role in ROLES), key=_place)
     view = View(
         latest=None if viewer.only is None else (of_project.MOST, of_project.MOST_LOOKED_INTO),
         since=chosen.since,
@@ -124,7 +128,8 @@ async def show_history(
         over=[_over(one, history, chosen, bucket) for one in workflows],
         steps=sorted(steps, key=lambda one: -(one.p95_ms or 0)),
         errors=errors,
-        used=[used for used in map(_used, sorted(series, key=_place)) if used.cpu or used.memory],
+        used=[_used(one, chosen, bucket) for one in measured[:USED]],
+        used_count=len(measured),
     )
     return await page(request, "history.html", view=view, window=window, windows=list(WINDOWS), kind=kind or "")
 
@@ -160,18 +165,19 @@ def _rate(bucket: Bucket) -> float | None:
     return bucket.completed / ended if ended else None
 
 
-def _place(series: ResourceSeries) -> tuple[int, str, int]:
-    """Machines and the database first, then who serves, then who works."""
-    return ROLES.index(series.role) if series.role in ROLES else len(ROLES), series.host, series.pid or 0
+def _place(series: ResourceSeries) -> tuple[int, float, str, int]:
+    """Machines first, then who serves, then who works; of each, who was heard of last."""
+    return ROLES.index(series.role), -(series.points[-1].at.timestamp() // 60), series.host, series.pid or 0
 
 
-def _used(series: ResourceSeries) -> Used:
-    cpu = [one.cpu for one in series.points]
-    memory = [one.memory_bytes for one in series.points]
+def _used(series: ResourceSeries, window: Window, bucket: timedelta) -> Used:
+    number = (window.until - window.since) // bucket
+    cpu = means([(one.at, one.cpu) for one in series.points], window.since, bucket, number)
+    memory = means([(one.at, one.memory_bytes) for one in series.points], window.since, bucket, number)
     return Used(series, _single(cpu, floor=1.0), _single(memory))
 
 
-def _single(values: list[float | None] | list[int | None], floor: float = 0.0) -> Plot | None:
+def _single(values: list[float | None], floor: float = 0.0) -> Plot | None:
     if all(value is None for value in values):
         return None
     top = max(nice_top(values), floor)

@@ -55,6 +55,7 @@ class View:
     at: datetime
     figures: list[Figure]
     alerts: list[Alert]
+    alert_count: int
     running: list[Running]
     running_count: int
     now: Now | None
@@ -77,20 +78,21 @@ async def _view(viewer: Caller, services: ServicesOf) -> View:
     async with services.database.transaction() as session:
         at = await session.scalar(select(func.now()))
         assert isinstance(at, datetime)
-        alerts = await firing(session, viewer)
+        alerts, alert_count = await firing(session, viewer)
         under_way = await running(session, viewer.only)
         if viewer.only is not None:
             counts, approvals, letters = await _of_project(session, viewer.only)
-            figures = _common(counts, approvals, letters, len(alerts))
-            return View(at, figures, alerts, under_way, counts.get(Status.RUNNING, 0), None, [])
+            figures = _common(counts, approvals, letters, alert_count)
+            return View(at, figures, alerts, alert_count, under_way, counts.get(Status.RUNNING, 0), None, [])
         now = await standing(session)
     letters = sum(now.dead_letters.values())
-    figures = [*_common(now.by_status, now.approvals, letters, len(alerts), now), *_of_platform(now)]
+    figures = [*_common(now.by_status, now.approvals, letters, alert_count, now), *_of_platform(now)]
     workers = [one for one in now.processes if one.role != "child"]
     return View(
         at,
         figures,
         alerts,
+        alert_count,
         under_way,
         now.by_status.get(Status.RUNNING, 0),
         now,

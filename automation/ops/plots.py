@@ -3,9 +3,12 @@
 The pictures are stretched to the page, so they have no text; what an axis says stands beside them.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from math import floor, log10
+from statistics import fmean
 
 WIDTH, HEIGHT = 1000.0, 100.0
 
@@ -19,6 +22,17 @@ class Column:
     y: float
     width: float
     height: float
+
+
+def means(
+    points: Iterable[tuple[datetime, float | None]], since: datetime, bucket: timedelta, number: int
+) -> list[float | None]:
+    """What was measured now and then, as the mean of each of so many buckets; None where nothing was measured."""
+    found: defaultdict[int, list[float]] = defaultdict(list)
+    for at, value in points:
+        if value is not None:
+            found[(at - since) // bucket].append(value)
+    return [fmean(found[n]) if n in found else None for n in range(number)]
 
 
 def line(values: Sequence[float | None], top: float) -> str:

@@ -44,7 +44,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {"pretty": pretty, "redact": redact_text}
     environment.filters |= {"clock": clock_time, "full": full_time, "iso": datetime.isoformat}
-    environment.globals["static"] = _static
+    environment.globals["static"] = static_address
     return environment
 
 
@@ -93,7 +93,7 @@ def _linking(request: Request) -> Callable[..., str]:
 
 
 @cache
-def _static(name: str) -> str:
+def static_address(name: str) -> str:
     """The address of a file that browsers keep: another one when its content is."""
     return f"/ops/static/{name}?v={hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]}"
 

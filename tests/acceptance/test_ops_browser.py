@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from tests.acceptance.conftest import BROWSER, Installation, until
 from tests.acceptance.studio import HOSTILE, created, event, page
@@ -230,6 +230,40 @@ def test_the_first_page_shows_by_itself_what_begins_and_ends(
         expect(row.locator("progress")).to_have_attribute("value", "0.5", timeout=NORMAL)
         gate.let_through(1)
         expect(row).to_have_count(0, timeout=NORMAL)
+
+
+def test_what_changes_between_the_page_and_its_stream_is_seen_too(
+    installation: Installation, browser: Browser, watched: str, gate: Gate
+) -> None:
+    work = {"step_type": "HTTP_REQUEST", "config": {"url": gate.url}}
+    ask = {"step_type": "APPROVAL", "config": {"message": "Go live?"}}
+    id_ = workflow(installation, watched, work, ask, run=True)
+    held: list[Route] = []
+    with signed_in(browser, installation) as tab:
+        tab.route("**/stream/", held.append)
+        with tab.expect_request("**/stream/"):
+            go(tab, f"executions/{id_}/")
+        expect(tab.get_by_role("button", name="Approve")).to_have_count(0)
+        gate.let_through(1)
+        until(lambda: installation.execution(id_)["status"] == "WAITING")
+        held.pop().continue_()
+        tab.get_by_role("button", name="Approve").click()
+        expect(tab.locator("#live h1 + .badge")).to_have_text("completed", timeout=NORMAL)
+
+
+def test_a_button_that_has_the_focus_goes_when_the_focus_does(
+    installation: Installation, browser: Browser, watched: str, gate: Gate
+) -> None:
+    id_ = workflow(installation, watched, for_each(gate, 1), run=True)
+    with signed_in(browser, installation) as tab:
+        go(tab, f"executions/{id_}/")
+        cancel = tab.get_by_role("button", name="Cancel")
+        cancel.focus()
+        gate.let_through(1)
+        expect(tab.locator("#live h1 + .badge")).to_have_text("completed", timeout=NORMAL)
+        expect(cancel).to_be_focused()
+        tab.keyboard.press("Tab")
+        expect(cancel).to_have_count(0, timeout=NORMAL)
 
 
 # --- the buttons ----------------------------------------------------------------------------------------------------

@@ -3,17 +3,46 @@
 
 const live = document.getElementById("live");
 const log = document.querySelector("[data-log]");
+const acts = document.querySelector("[data-acts]");
+const form = document.getElementById("log-filters");
+const filters = () => "?" + new URLSearchParams(new FormData(form));
+const away = document.getElementById("away");
 const opened = (part) => new Set([...part.querySelectorAll("details[open][data-keep]")].map((one) => one.dataset.keep));
 
-// Replace the content of `place`, if it is another one: what was unfolded stays so, what has the focus keeps it, and
-// what was scrolled stays where it was.
-async function renew(place, address) {
-  const answer = await fetch(address, { headers: { "X-Part": "1" }, credentials: "same-origin" });
-  if (answer.status === 401) location.reload();
-  if (!answer.ok) return;
-  const html = await answer.text();
-  if (place.dataset.seen === html) return;
-  place.dataset.seen = html;
+// Keep what is shown in `place` as the server has it; what is made here does so once, and says whether it is so then.
+// What was unfolded stays so, what has the focus keeps it, and what was scrolled stays where it was.
+// One request at a time, and one more if it was wanted meanwhile.
+function renewer(place, address, mayReplace = () => true) {
+  let seen = null;
+  let busy = false;
+  let again = false;
+  async function renew() {
+    const answer = await fetch(address(), { headers: { "X-Part": "1" }, credentials: "same-origin" }).catch(() => null);
+    if (answer?.status === 401) location.reload();
+    away.hidden = Boolean(answer?.ok); // or what stands here would be taken for what is now
+    if (!answer?.ok) return false;
+    const html = await answer.text();
+    if (html === seen) return true;
+    if (!mayReplace()) return false;
+    seen = html;
+    replace(place, html);
+    return true;
+  }
+  return async function renewing() {
+    if (busy) {
+      again = true;
+      return false;
+    }
+    busy = true;
+    const done = await renew().catch(() => false); // it broke off; the next time comes
+    busy = false;
+    if (!again) return done;
+    again = false;
+    return renewing();
+  };
+}
+
+function replace(place, html) {
   const kept = opened(place);
   const focused = place.contains(document.activeElement) ? pathOf(document.activeElement, place) : null;
   const scrolled = [...place.querySelectorAll(".scroll")].map((one) => [one.scrollTop, one.scrollLeft, isAtEnd(one)]);
@@ -38,64 +67,46 @@ function pathOf(element, root) {
   return path;
 }
 
-// One request at a time, and one more if it was wanted meanwhile.
-function renewer(place, address) {
-  let busy = false;
-  let again = false;
-  return async function renewing() {
-    if (busy) return void (again = true);
-    busy = true;
-    try {
-      await renew(place, address());
-    } catch {
-      // the service is away for a moment; the next time comes
-    }
-    busy = false;
-    if (again) {
-      again = false;
-      await renewing();
-    }
-  };
+// What was done is said once, and not again after a reload.
+const here = new URL(location);
+if (here.searchParams.has("done")) {
+  here.searchParams.delete("done");
+  history.replaceState(null, "", here);
 }
 
 const whileSeen = (work) => () => document.visibilityState === "visible" && work();
 
+const renewLog = log && renewer(log, () => log.dataset.log + filters());
+
 if (live) {
   const renewLive = renewer(live, () => live.dataset.live);
   if (live.dataset.every) setInterval(whileSeen(renewLive), Number(live.dataset.every) * 1000);
-  if (live.dataset.stream) {
-    const renewLog = log ? renewer(log, () => log.dataset.log + filters()) : () => {};
-    const renewAll = () => (renewLive(), renewLog());
-    const stream = new EventSource(live.dataset.stream);
-    const clock = setInterval(whileSeen(renewAll), 2000);
-    stream.addEventListener("change", (event) => {
-      renewAll();
-      const changed = JSON.parse(event.data);
-      if ("status" in changed || "waits" in changed || "cancel_requested_at" in changed) renewActs();
-    });
-    stream.addEventListener("end", () => {
-      stream.close();
-      clearInterval(clock);
-      renewAll();
-      renewActs();
-    });
-  }
+  if (live.dataset.stream) follow(live.dataset.stream, [renewLive]);
 }
 
-// Which buttons there are follows from the state. What somebody is writing there is not taken from them.
-async function renewActs() {
-  const acts = document.getElementById("acts");
-  const answer = await fetch(location.pathname, { credentials: "same-origin" });
-  if (!acts || !answer.ok || acts.contains(document.activeElement)) return;
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  acts.replaceWith(page.getElementById("acts"));
+// The stream only says when to look. The page may be older than its snapshot, so that counts as news too; and the clock
+// looks for what does not show in the execution itself, and once it is over until everything here says so.
+function follow(address, parts) {
+  if (log) parts.push(renewLog);
+  // Which buttons there are follows from the state. What somebody is writing there is not taken from them.
+  if (acts) parts.push(renewer(acts, () => acts.dataset.acts, () => !acts.contains(document.activeElement)));
+  let isOver = false;
+  const renewAll = async () => {
+    const wasOver = isOver;
+    const done = await Promise.all(parts.map((renewing) => renewing()));
+    if (wasOver && done.every(Boolean)) clearInterval(clock);
+  };
+  const clock = setInterval(whileSeen(renewAll), 2000);
+  const stream = new EventSource(address);
+  for (const name of ["snapshot", "change"]) stream.addEventListener(name, renewAll);
+  stream.addEventListener("end", () => {
+    stream.close();
+    isOver = true;
+    renewAll();
+  });
 }
-
-const form = document.getElementById("log-filters");
-const filters = () => "?" + new URLSearchParams(new FormData(form));
 
 if (form && log) {
-  const renewLog = renewer(log, () => log.dataset.log + filters());
   form.addEventListener("change", renewLog);
   form.addEventListener("submit", (event) => (event.preventDefault(), renewLog()));
   const lines = log.querySelector(".log");

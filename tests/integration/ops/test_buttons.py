@@ -124,6 +124,8 @@ async def test_what_cannot_be_is_refused_in_words(operator: Visitor) -> None:
         (f"executions/{failed}/retry/", {"from": "step:nowhere"}, 422, "nowhere"),
         (f"executions/{failed}/retry/", {"reason": "x" * 2001}, 422, "at most 2000"),
         (f"executions/{failed}/approve/", {"answer": "perhaps"}, 422, "yes or no"),
+        (f"executions/{failed}/approve/", {"answer": "yes", "step": "\0"}, 422, "NUL"),
+        ("dead-letters/redrive/", {"project_id": "p1\0"}, 422, "NUL"),
         (f"executions/{uuid4()}/cancel/", {}, 404, "does not exist"),
         (f"dead-letters/{done_id}/redrive/", {}, 404, "no dead letter"),
         (f"alerts/{uuid4()}/acknowledge/", {}, 404, "does not exist"),

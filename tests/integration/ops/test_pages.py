@@ -1,15 +1,14 @@
 """What the pages show: to whom, of what, escaped and without secrets."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event, select, update
+from sqlalchemy import select, update
 
 from automation.models import (
     Alert,
@@ -21,6 +20,8 @@ from automation.models import (
     ExecutionAttempt,
     ExecutionLog,
     FlowRun,
+    ResourceSample,
+    Silence,
     Status,
     StepAttempt,
     StepExecution,
@@ -34,6 +35,7 @@ from tests.integration.api.serving import Api
 from tests.integration.monitoring.ending import ended
 from tests.integration.ops.visiting import Visitor, key_of
 from tests.integration.rows import write
+from tests.integration.statements import statements
 from tests.unit.runtime.reading import ADDRESSES, read
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}&lt;"
@@ -79,6 +81,10 @@ async def everything(api: Api, text: str = "plain", project_id: str = "p1") -> U
             rule=text[:100], severity="WARNING", message=text, project_id=project_id, execution_id=id_,
             details={"threshold": text}, comment=text, acknowledged_by=text, acknowledged_at=utc_now(),
         ),
+        Silence(
+            rule=text[:100], fingerprint=text, project_id=project_id, created_by=text, comment=text,
+            until=utc_now() + timedelta(hours=1),
+        ),
         Trigger(workflow_id=workflow_id, project_id=project_id, trigger_type="EVENT", event_type=text, config={}),
         Event(
             id=f"{project_id} {text}", type=text[:100], project_id=project_id, occurred_at=utc_now(), source="api",
@@ -93,7 +99,7 @@ def pages_of(id_: UUID, event_id: str) -> list[str]:
     return [
         "", "live/", "history/", "history/?window=90d", "executions/", "executions/?status=FAILED", "events/",
         f"event/?{urlencode({'id': event_id})}", "dead-letters/", "deliveries/", "approvals/", "alerts/",
-        f"executions/{id_}/", f"executions/{id_}/live/", f"executions/{id_}/logs/",
+        f"executions/{id_}/", f"executions/{id_}/live/", f"executions/{id_}/acts/", f"executions/{id_}/logs/",
     ]  # fmt: skip
 
 
@@ -142,6 +148,8 @@ async def test_secrets_are_hidden_wherever_they_stand(operator: Visitor) -> None
             error_message=text,
         ),
         Event(id="e", type="t", project_id="p1", occurred_at=utc_now(), source="api", data=data, decisions=[]),
+        Alert(rule="r", severity="WARNING", state="FIRING", message=text, project_id="p1"),
+        Delivery(key="d", type="t", project_id="p1", last_error=text),
     )  # fmt: skip
 
     for path in pages_of(id_, "e"):
@@ -151,7 +159,14 @@ async def test_secrets_are_hidden_wherever_they_stand(operator: Visitor) -> None
 
 
 async def test_every_answer_forbids_what_is_foreign(operator: Visitor) -> None:
-    for path in ("", "login/", "nothing/", "executions/x/", "static/ops.css", "static/nothing", f"alerts/{uuid4()}/"):
+    style = next(
+        attributes["href"].removeprefix("/ops/") for name, attributes in read(await operator.page()).elements
+        if name == "link" and attributes["rel"] == "stylesheet"
+    )  # fmt: skip
+    for path in (
+        "", "login/", "nothing/", "executions/x/", style, "static/ops.css", "static/ops.css?v=another",
+        "static/nothing", f"alerts/{uuid4()}/",
+    ):  # fmt: skip
         headers = (await operator.get(path)).headers
         policy = dict(one.strip().split(" ", 1) for one in headers["content-security-policy"].split(";"))
         assert policy["default-src"] == "'none'"
@@ -159,8 +174,8 @@ async def test_every_answer_forbids_what_is_foreign(operator: Visitor) -> None:
         assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
         assert headers["x-frame-options"] == "DENY"
         assert headers["x-content-type-options"] == "nosniff"
-        assert ("immutable" in headers["cache-control"]) == path.startswith("static/ops.")
-        assert path.startswith("static/ops.") or headers["cache-control"] == "no-store"
+        expected = "public, max-age=31536000, immutable" if path == style else "no-store"
+        assert headers["cache-control"] == expected, path
 
 
 async def test_the_api_beside_the_pages_answers_as_ever(operator: Visitor) -> None:
@@ -184,9 +199,9 @@ async def test_a_key_of_one_project_sees_nothing_of_another(stranger: Visitor) -
         page = await stranger.page(path)
         assert "foreign" not in page, path
     for path in (
-        f"executions/{other}/", f"executions/{other}/live/", f"executions/{other}/logs/",
-        f"executions/{other}/stream/", "event/?id=p1+foreign", f"alerts/{alert_id}/", f"find/?q={other}",
-        "find/?q=p1+foreign", "find/?q=p1",
+        f"executions/{other}/", f"executions/{other}/live/", f"executions/{other}/acts/",
+        f"executions/{other}/logs/", f"executions/{other}/stream/", "event/?id=p1+foreign",
+        f"alerts/{alert_id}/", f"find/?q={other}", "find/?q=p1+foreign", "find/?q=p1",
     ):  # fmt: skip
         assert (await stranger.get(path)).status_code == 404, path
     for path in ("executions/", "events/", "dead-letters/", "deliveries/", "alerts/"):
@@ -226,6 +241,43 @@ async def test_every_number_of_the_first_page_leads_to_its_list(operator: Visito
     assert {"/ops/executions/?status=RUNNING", "/ops/dead-letters/", "/ops/approvals/"} <= links
     for link in links:
         assert (await operator.client.get(operator.origin + link)).status_code in (200, 303), link
+
+
+async def test_the_number_of_alerts_counts_those_that_are_not_shown_too(operator: Visitor) -> None:
+    firing = {"severity": "WARNING", "message": "m", "state": "FIRING"}
+    await write(operator.api.database, *(Alert(rule="r", fingerprint=str(n), **firing) for n in range(25)))
+
+    page = await operator.page()
+
+    assert page.count('<li class="alert">') == 20
+    assert re.search(r'href="/ops/alerts/\?state=FIRING" class="bad">.*?25</span>', page)
+    assert ">all 25</a>" in page
+
+
+async def test_what_processes_used_stands_at_its_time_and_those_of_long_ago_are_left_out(operator: Visitor) -> None:
+    now = utc_now()
+    await write(
+        operator.api.database,
+        *(
+            ResourceSample(
+                at=now - timedelta(minutes=minutes), role=role, host="h", pid=pid, cpu=0.5, memory_bytes=1_000_000
+            )
+            for role, pid, minutes in [("service", 1, 1), ("worker", 2, 58), *(("child", n, n) for n in range(3, 43))]
+        ),
+    )  # fmt: skip
+
+    page = await operator.page("history/", window="1h")
+
+    shown = [
+        attributes["aria-label"].removeprefix("CPU of ").removesuffix(" over time")
+        for _, attributes in read(page).elements
+        if attributes.get("aria-label", "").startswith("CPU of ")
+    ]
+    assert shown == ["service h:1", "worker h:2", *(f"child h:{n}" for n in range(3, 31))]
+    assert "the 30 heard of last, of 42" in page
+    lines = re.findall(r'class="line used" d="M([\d.]+) ', page)
+    assert float(lines[0]) > 950, "a minute ago"
+    assert float(lines[2]) < 50, "an hour ago; each has two lines, CPU and memory"
 
 
 async def test_what_runs_is_shown_with_its_progress_and_when_it_will_be_done(operator: Visitor) -> None:
@@ -288,6 +340,7 @@ async def test_an_event_tells_which_triggers_fired_and_why_the_others_did_not(op
 
     listed = await operator.page("events/")
     assert "/ops/event/?id=e%2F1%3F%26%23" in listed
+    assert "odd==" in (await operator.get("event/?id=odd==")).text, "looked for as it is, and not there"
     page = await operator.page("event/", id="e/1?&#")
 
     assert f"/ops/executions/{execution_id}/" in page
@@ -392,25 +445,10 @@ async def test_what_is_not_there_is_said_in_a_page(operator: Visitor) -> None:
 # --- what it costs ------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def counted(api: Api) -> Iterator[list[str]]:
-    seen: list[str] = []
-
-    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        seen.append(statement)
-
-    engine = api.database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-
-
 @pytest.mark.parametrize("path", ["live/", "executions/", "dead-letters/", "alerts/"])
 async def test_more_of_it_takes_no_more_statements(operator: Visitor, path: str) -> None:
     await everything(operator.api)
-    with counted(operator.api) as few:
+    with statements(operator.api.database) as few:
         await operator.page(path)
     more: list[Base] = [Alert(rule="r", fingerprint=str(n), severity="WARNING", message="m") for n in range(10)]
     for n in range(10):
@@ -419,7 +457,7 @@ async def test_more_of_it_takes_no_more_statements(operator: Visitor, path: str)
         more.append(DeadLetter(execution_id=id_, workflow_id=workflow_id, kind="k", error_code="X", error_message="x"))
     await write(operator.api.database, *more)
 
-    with counted(operator.api) as many:
+    with statements(operator.api.database) as many:
         await operator.page(path)
 
     assert len(many) == len(few)

@@ -15,8 +15,9 @@ from tests.integration.api.serving import KEY, Api, serve
 from tests.integration.ops.visiting import Visitor, key_of
 
 PAGES = (
-    "", "live/", "history/", "executions/", f"executions/{uuid4()}/", f"executions/{uuid4()}/logs/", "events/",
-    "event/?id=x", "dead-letters/", "deliveries/", "approvals/", "alerts/", f"alerts/{uuid4()}/", "find/?q=x",
+    "", "live/", "history/", "executions/", f"executions/{uuid4()}/", f"executions/{uuid4()}/acts/",
+    f"executions/{uuid4()}/logs/", "events/", "event/?id=x", "dead-letters/", "deliveries/", "approvals/", "alerts/",
+    f"alerts/{uuid4()}/", "find/?q=x",
 )  # fmt: skip
 
 
@@ -34,6 +35,12 @@ async def test_who_is_not_signed_in_is_led_to_the_login_and_back(stranger: Visit
     assert answer.status_code == 303
     login = str(httpx.URL("/ops/login/", params={"next": f"/ops/{path}"})) if path else "/ops/login/"
     assert httpx.URL(answer.headers["location"]) == httpx.URL(login)
+
+
+async def test_who_signs_in_again_is_not_told_once_more_what_was_done(stranger: Visitor) -> None:
+    answer = await stranger.get("executions/?status=FAILED&done=retried")
+
+    assert httpx.URL(answer.headers["location"]).params["next"] == "/ops/executions/?status=FAILED"
 
 
 async def test_a_part_of_a_page_is_refused_instead(stranger: Visitor) -> None:
@@ -188,6 +195,20 @@ async def test_a_form_is_taken_from_a_page_of_this_address_and_session_alone(ope
     assert [answer.status_code for answer in refused] == [403] * len(refused)
     assert (await operator.api.stored(id_)).status == Status.PENDING
     assert (await operator.post(path, form_token=token)).status_code == 303
+
+
+async def test_a_page_that_was_open_before_somebody_else_signed_in_beside_it_can_press_nothing(
+    operator: Visitor,
+) -> None:
+    id_ = await operator.api.execution(await operator.api.workflow())
+    before, cookies = await operator.token(), dict(operator.client.cookies)
+
+    await operator.sign_in((await key_of(operator.api, "execute", name="another"))["key"])
+
+    assert (await operator.post(f"executions/{id_}/cancel/", form_token=before)).status_code == 403
+    assert (await operator.api.stored(id_)).status == Status.PENDING
+    async with AsyncClient(cookies=cookies) as first:
+        assert (await Visitor(operator.api, first).get()).status_code == 303, "the session before is over"
 
 
 async def test_a_login_from_elsewhere_is_refused(stranger: Visitor) -> None:

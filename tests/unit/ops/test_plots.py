@@ -1,6 +1,8 @@
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from automation.ops.plots import columns, line, nice_top
+from automation.ops.plots import columns, line, means, nice_top
 
 
 @pytest.mark.parametrize(
@@ -9,6 +11,13 @@ from automation.ops.plots import columns, line, nice_top
 )
 def test_an_axis_ends_at_a_round_number_above_all_values(values: list[float | None], top: float) -> None:
     assert nice_top(values) == pytest.approx(top)
+
+
+def test_what_was_measured_now_and_then_stands_at_its_time() -> None:
+    since = datetime(2026, 1, 15, 10, tzinfo=UTC)
+    points = [(since + timedelta(seconds=at), value) for at, value in ((60, 1.0), (90, 3.0), (119, None), (240, 5.0))]
+
+    assert means(points, since, timedelta(minutes=1), 5) == [None, 2.0, None, None, 5.0]
 
 
 def test_a_line_goes_through_the_middle_of_each_bucket() -> None:

@@ -5,8 +5,8 @@ from string import Formatter
 import pytest
 
 from automation.intake.decide import Outcome
-from automation.models import Status
-from automation.ops.history import WINDOWS
+from automation.models import AlertState, Status
+from automation.ops.history import ROLES, WINDOWS
 from automation.ops.texts import LANGUAGES, Texts, catalogue, language_of
 
 OPS = Path(__file__).parents[3] / "automation" / "ops"
@@ -43,6 +43,16 @@ def test_what_the_engine_says_in_one_word_has_a_word() -> None:
     assert {f"status_{one}" for one in Status} <= catalogue().keys()
     assert {f"outcome_{one}" for one in Outcome} <= catalogue().keys()
     assert {f"window_{one}" for one in WINDOWS} <= catalogue().keys()
+
+
+def test_what_the_pages_say_of_waits_deliveries_alerts_and_buttons_has_a_word() -> None:
+    for status in ("WAITING", "RESOLVED", "TIMED_OUT", "REJECTED", "CANCELLED", "DELIVERED", "OWED", "REFUSED"):
+        assert f"status_{status}" in catalogue()
+    assert {f"state_{one}" for one in AlertState} <= catalogue().keys()
+    assert {f"role_{one}" for one in ROLES} <= catalogue().keys()
+    done = set(re.findall(r"done=(\w+)", CODE)) | set(re.findall(r'_back\(id, "(\w+)"\)', CODE))
+    assert len(done) == 7
+    assert {f"done_{one}" for one in done} <= catalogue().keys()
 
 
 def test_a_name_without_a_word_of_ours_stays_as_it_is() -> None:
