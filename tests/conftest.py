@@ -35,6 +35,7 @@ from sqlalchemy import text  # noqa: E402
 from automation import embedded, migrate  # noqa: E402
 from automation.database import Database, driver_url  # noqa: E402
 from automation.models import Base  # noqa: E402
+from automation.settings import get_settings  # noqa: E402
 
 settings.register_profile("untimed", deadline=None)  # how long an example takes depends on what else runs here
 settings.load_profile("untimed")
@@ -62,6 +63,7 @@ def postgres() -> Iterator[Postgres]:
     _forgo_durability(url)
     migrate.upgrade(url)
     os.environ["AUTOMATION_DATABASE_URL"] = url
+    get_settings.cache_clear()  # whoever read them before read no address
     yield Postgres(url, prefect_url)
     embedded.stop(data_dir)
 

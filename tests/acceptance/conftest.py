@@ -152,7 +152,7 @@ def installation() -> Iterator[Installation]:
     env |= {"AUTOMATION_PENDING_SECONDS": "10", "AUTOMATION_WATCH_ROOTS": str(root / "watched")}
     env |= {"AUTOMATION_EGRESS_ALLOW": "127.0.0.1"}  # the tests' own servers
     pager = Neighbour()
-    env |= {"AUTOMATION_ADMIN_NOTIFY_URLS": pager.url.replace("http", "json", 1)}
+    env |= {"AUTOMATION_ADMIN_NOTIFY_URLS": pager.apprise_url}
     with (root / "said").open("wb") as said:
         process = subprocess.Popen([*COMMAND, "up"], env=env, stdout=said, stderr=subprocess.STDOUT)
     try:

@@ -7,27 +7,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 
-COMMAND = [sys.executable, "-m", "automation.cli"]
+from tests.acceptance.conftest import COMMAND, command_of, free_ports, processes_of, until
 
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
     """The environment of a new user, on free ports."""
     names = ("AUTOMATION_API_PORT", "AUTOMATION_PREFECT_PORT", "AUTOMATION_SITES_PORT")
-    with ExitStack() as held:
-        ports = []
-        for _ in names:
-            listener = held.enter_context(socket.socket())
-            listener.bind(("127.0.0.1", 0))
-            ports.append(str(listener.getsockname()[1]))
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AUTOMATION_", "PREFECT_"))}
-    return inherited | dict(zip(names, ports, strict=True)) | {"AUTOMATION_HOME": str(tmp_path / "home")}
+    return inherited | dict(zip(names, free_ports(3), strict=True)) | {"AUTOMATION_HOME": str(tmp_path / "home")}
 
 
 def _run(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -55,20 +48,8 @@ def _wait_for(tmp_path: Path, text: str, process: subprocess.Popen[bytes]) -> No
         time.sleep(0.1)
 
 
-def _processes_of(home: Path) -> set[int]:
-    """Everything that runs for an installation, whoever its parent is."""
-    found = set()
-    for file in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if f"AUTOMATION_HOME={home}".encode() in file.read_bytes().split(b"\0"):
-                found.add(int(file.parent.name))
-        except OSError:
-            continue
-    return found
-
-
 def _with(home: Path, words: bytes) -> int:
-    (pid,) = [one for one in _processes_of(home) if words in Path(f"/proc/{one}/cmdline").read_bytes()]
+    (pid,) = [one for one in processes_of(home) if words in command_of(one)]
     return pid
 
 
@@ -99,21 +80,13 @@ def test_one_installation_from_start_to_end(env: dict[str, str], up: subprocess.
 
     os.kill(_with(home, b"automation.cli\0serve"), signal.SIGKILL)
     _wait_for(tmp_path, "service was ended by SIGKILL", up)
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            if httpx.get(f"{api}/health/ready/").status_code == 200:
-                break
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until(lambda: httpx.get(f"{api}/health/ready/").status_code == 200)
 
     assert _run(env, "mirror", "verify").returncode == 0
 
     up.send_signal(signal.SIGTERM)
     assert up.wait(30) == 0
-    assert _processes_of(home) == set()
+    assert processes_of(home) == set()
 
 
 @pytest.mark.parametrize("said_last", [b"Automation in", b"postgresql", b"prefect-server"])
@@ -125,7 +98,7 @@ def test_ctrl_c_while_it_starts_ends_it_cleanly(env: dict[str, str], tmp_path: P
         said = process.communicate(timeout=30)[0].decode()
     assert process.returncode == 0, said
     assert "Traceback" not in said
-    assert _processes_of(tmp_path / "home") == set()
+    assert processes_of(tmp_path / "home") == set()
 
 
 def test_a_taken_port_names_its_variable(env: dict[str, str]) -> None:

@@ -9,7 +9,6 @@ from prefect.logging.handlers import APILogHandler
 
 from automation import catalog
 from automation.engine.work import process_database
-from automation.settings import get_settings
 from automation.steps import Result, StepContext, StepType, Waiting, step
 from deployments.__main__ import apply
 from tests.conftest import Postgres
@@ -19,7 +18,6 @@ from tests.integration.making import AnyConfig, Body, MakeStep, ran
 @pytest.fixture(scope="session")
 async def deployed(postgres: Postgres, prefect_api: str) -> AsyncIterator[None]:
     """`automation deploy`, once for the whole run."""
-    get_settings.cache_clear()  # the database's address came after the first reading
     process_database.cache_clear()
     await apply()
     yield

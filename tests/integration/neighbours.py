@@ -43,6 +43,11 @@ class Neighbour:
         return f"http://127.0.0.1:{self._port}/api"
 
     @property
+    def apprise_url(self) -> str:
+        """Its address as Apprise takes it; what is told there comes as JSON."""
+        return self.url.replace("http", "json", 1)
+
+    @property
     def effects(self) -> list[Any]:
         """The bodies in their order; what came again under a key that was known is no effect."""
         return list({one.key: one.json for one in reversed(self.requests)}.values())[::-1]

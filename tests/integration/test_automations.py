@@ -1,11 +1,8 @@
 """The automations that `automation deploy` puts into Prefect: whose they are, and that they fire."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -27,53 +24,31 @@ from automation.settings import Settings
 from deployments import automations
 from deployments.__main__ import ROOT
 from deployments.automations import FILE, NOTIFY_BLOCKS, apply_automations
+from tests.integration.neighbours import Neighbour
 
 DOCUMENTS = yaml.safe_load(FILE.read_text())["automations"]
 NAMES = {one["name"] for one in DOCUMENTS}
 _, LOST, OLD = (one["name"] for one in DOCUMENTS)
-# apprise imports a module that Python 3.13 no longer has
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
-
-
-class Operators(HTTPServer):
-    """Where AUTOMATION_NOTIFY_URLS leads to; keeps what is posted there."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Inbox)
-        self.posts: list[dict[str, Any]] = []
-
-    @property
-    def settings(self) -> Settings:
-        return Settings(notify_urls=(f"json://127.0.0.1:{self.server_port}/",))  # type: ignore[call-arg]
-
-    async def told(self, count: int = 1) -> list[dict[str, Any]]:
-        async with asyncio.timeout(60):
-            while len(self.posts) < count:
-                await asyncio.sleep(0.1)
-        return self.posts
-
-
-class _Inbox(BaseHTTPRequestHandler):
-    server: Operators
-
-    def do_POST(self) -> None:
-        self.server.posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *args: object) -> None:
-        pass
 
 
 @pytest.fixture
-def operators() -> Iterator[Operators]:
-    server = Operators()
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def operators() -> Iterator[Neighbour]:
+    """Where AUTOMATION_NOTIFY_URLS leads to."""
+    neighbour = Neighbour()
+    yield neighbour
+    neighbour.go()
+
+
+def notifying(operators: Neighbour) -> Settings:
+    return Settings(notify_urls=(operators.apprise_url,))
+
+
+async def told(operators: Neighbour, count: int = 1) -> list[dict[str, Any]]:
+    """What the operators were told, once it is so much."""
+    async with asyncio.timeout(60):
+        while len(operators.requests) < count:
+            await asyncio.sleep(0.1)
+    return [one.json for one in operators.requests]
 
 
 @pytest.fixture(autouse=True)
@@ -213,9 +188,9 @@ async def test_one_that_was_made_by_hand_under_the_same_name_stays(prefect: Pref
 
 
 async def test_each_notify_url_gets_each_notification_and_is_forgotten_with_its_setting(
-    prefect: PrefectClient, operators: Operators
+    prefect: PrefectClient, operators: Neighbour
 ) -> None:
-    settings = Settings(notify_urls=(*operators.settings.notify_urls, "json://127.0.0.1:9/"))  # type: ignore[call-arg]
+    settings = Settings(notify_urls=(*notifying(operators).notify_urls, "json://127.0.0.1:9/"))
     await apply_automations(prefect, settings)
 
     blocks = await notify_blocks(prefect)
@@ -249,16 +224,16 @@ def failed(workflow_id: UUID, name: str = "Generate") -> Json:
 
 
 async def test_operators_are_told_once_when_one_workflow_fails_again_and_again(
-    prefect: PrefectClient, operators: Operators
+    prefect: PrefectClient, operators: Neighbour
 ) -> None:
-    await apply_automations(prefect, operators.settings)
+    await apply_automations(prefect, notifying(operators))
     bad, other = uuid4(), uuid4()
 
     await send(prefect, [failed(other, "Other"), failed(other, "Other"), failed(bad), failed(bad)])
     await send(prefect, [failed(bad), failed(bad), failed(bad), failed(bad)])
     await send(prefect, [failed(other, "Other")])  # by now, whatever the first would have told has been told
 
-    first, second = await operators.told(2)
+    first, second = await told(operators, 2)
     assert first["title"] == "Automation: Generate fails again and again"
     assert str(bad) in first["message"]
     assert "VALIDATION_ERROR: page '&lt;b&gt;home" in first["message"].replace("&#39;", "'")
@@ -280,11 +255,11 @@ async def test_operators_are_told_once_when_one_workflow_fails_again_and_again(
     ids=["lost", "old"],
 )
 async def test_operators_are_told_at_the_first(
-    prefect: PrefectClient, operators: Operators, event: Json, title: str
+    prefect: PrefectClient, operators: Neighbour, event: Json, title: str
 ) -> None:
-    await apply_automations(prefect, operators.settings)
+    await apply_automations(prefect, notifying(operators))
 
     await send(prefect, [event])
 
-    [post] = await operators.told()
+    [post] = await told(operators)
     assert post["title"] == title

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import FlowRun as PrefectRun
 from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow_async
 from prefect.states import Pending
-from sqlalchemy import event, select, update
+from sqlalchemy import select, update
 
 from automation import catalog, engine
 from automation.database import Database
@@ -38,10 +38,11 @@ from automation.steps import Result, StepConfig, StepContext, step
 from flows.auto_save import auto_save
 from tests.integration.flows import create
 from tests.integration.rows import every, execution, planned, stored, workflow
+from tests.integration.statements import statements
 
 pytestmark = pytest.mark.usefixtures("deployed")
 
-SETTINGS = Settings(batch_linger=0.3, step_soft_time_limit=0.5)  # type: ignore[call-arg]
+SETTINGS = Settings(batch_linger=0.3, step_soft_time_limit=0.5)
 Body = Callable[[StepContext], Awaitable[Result]]
 
 
@@ -156,16 +157,9 @@ async def test_the_bookkeeping_of_a_batch_is_a_handful_of_statements_however_lar
     counts = []
     for size in (5, 50):
         await batch_of(database, *(f"{size}-{number}" for number in range(size)))
-        statements: list[str] = []
-
-        def count(*args: Any, into: list[str] = statements) -> None:
-            into.append(args[2])
-
-        pool = engine.process_database().engine.sync_engine
-        event.listen(pool, "before_cursor_execute", count)
-        await drain(prefect)
-        event.remove(pool, "before_cursor_execute", count)
-        counts.append(len([one for one in statements if "lease_until" not in one and "SELECT pg_" not in one]))
+        with statements(engine.process_database()) as seen:
+            await drain(prefect)
+        counts.append(len([one for one, _ in seen if "lease_until" not in one and "SELECT pg_" not in one]))
 
     assert len(script.ran) == 55
     assert counts[1] <= counts[0] + 2
@@ -360,26 +354,19 @@ async def test_a_flood_of_one_project_does_not_delay_the_first_save_of_another(
 async def test_an_edit_of_the_workflow_reaches_the_next_execution_and_no_other_reads_it(
     database: Database, prefect: PrefectClient, script: Script
 ) -> None:
-    reads: list[str] = []
-
-    def note(*args: Any) -> None:
-        if "FROM workflow_steps" in args[2]:
-            reads.append(args[2])
-
-    pool = engine.process_database().engine.sync_engine
-    event.listen(pool, "before_cursor_execute", note)
-    ids = await batch_of(database, "a")
-    of = (await stored(database, ids["a"])).workflow_id
-    await drain(prefect)
-    second = await execution(database, of, key="b", batch=True, trigger_data={"name": "b"})
-    await drain(prefect)
+    with statements(engine.process_database()) as seen:
+        ids = await batch_of(database, "a")
+        of = (await stored(database, ids["a"])).workflow_id
+        await drain(prefect)
+        second = await execution(database, of, key="b", batch=True, trigger_data={"name": "b"})
+        await drain(prefect)
+    reads = [one for one, _ in seen if "FROM workflow_steps" in one]
     assert len(reads) == 1, "the second execution knows the definition"
 
     async with database.transaction() as session:
         await session.execute(update(WorkflowStep).where(WorkflowStep.workflow_id == of).values(identifier="renamed"))
     third = await execution(database, of, key="c", batch=True, trigger_data={"name": "c"})
     await drain(prefect)
-    event.remove(pool, "before_cursor_execute", note)
 
     results = [list((await stored(database, id_)).result["steps"]) for id_ in (second, third)]
     assert results == [["scripted"], ["renamed"]]

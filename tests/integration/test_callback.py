@@ -14,7 +14,6 @@ import pytest
 import uvicorn
 from pydantic import SecretStr
 from sqlalchemy import delete, update
-from sqlalchemy.event import listen
 from standardwebhooks import Webhook
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,6 +30,7 @@ from automation.mirror import settle
 from automation.models import DeadLetter, Delivery, Execution, Status, StepExecution, utc_now
 from automation.settings import Settings
 from tests.integration import rows
+from tests.integration.statements import statements
 
 SECRET = "whsec_" + base64.b64encode(b"another secret of thirty-two byt").decode()
 
@@ -431,12 +431,11 @@ async def test_a_batch_of_ends_is_one_statement(database: Database, settings: Se
             Execution(id=id_, workflow_id=workflow_id, kind="publish", trigger_type="EVENT", status=Status.COMPLETED)
             for id_ in ids
         )
-    statements: list[str] = []
-    listen(database.engine.sync_engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
-    async with database.transaction() as session:
-        await tell.executions_ended(session, Settings(), ids)
-        assert statements == []
-        await tell.executions_ended(session, settings, ids)
+    with statements(database) as seen:
+        async with database.transaction() as session:
+            await tell.executions_ended(session, Settings(), ids)
+            assert seen == []
+            await tell.executions_ended(session, settings, ids)
 
-    assert len(statements) == 1
+    assert len(seen) == 1
     assert len(await deliveries(database)) == 500

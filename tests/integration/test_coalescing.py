@@ -23,9 +23,10 @@ from automation.intake import accept, create, parse_event
 from automation.models import Execution, FlowRun, Status
 from automation.runtime import store
 from automation.settings import Settings
+from tests.integration.drawing import beside_prefect
 
 INTERVAL = 30
-SETTINGS = Settings(AUTO_SAVE_INTERVAL=INTERVAL)  # type: ignore[call-arg]
+SETTINGS = Settings(AUTO_SAVE_INTERVAL=INTERVAL)
 START = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 
 
@@ -162,7 +163,8 @@ class World:
             self.written.setdefault(page["id"], []).append(int(page["name"]))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@beside_prefect
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, min_size=12, max_size=40), versioned=st.booleans())
 async def test_the_last_state_wins_and_a_key_is_never_worked_on_twice_at_once(
     database: Database, tmp_path: Path, clock: Clock, steps: list[Edit | Take | Finish], versioned: bool

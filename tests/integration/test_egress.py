@@ -5,19 +5,16 @@ import gzip
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from automation import egress
 from automation.egress import Resolver, request
 from automation.errors import NetworkError, ValidationError
 from automation.settings import Settings
+from tests.integration.certificates import certificate, server_context
 from tests.integration.web import Web, response, serving
 
 OPEN = Settings(egress_allow=("127.0.0.1",))
@@ -305,30 +302,10 @@ async def test_a_port_where_nobody_listens_is_a_network_error() -> None:
 @pytest.fixture
 def certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSLContext]:
     """A server's context for shop.example, by an authority that SSL_CERT_FILE names."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "shop.example")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("shop.example")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = tmp_path / "server.pem"
-    pem.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
+    pem = certificate(tmp_path, x509.DNSName("shop.example"))
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     egress._tls.cache_clear()
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pem)
-    yield context
+    yield server_context(pem)
     egress._tls.cache_clear()
 
 

@@ -30,11 +30,12 @@ from automation import catalog
 from automation.database import Database
 from automation.dispatcher import runs
 from automation.engine import entry
-from automation.models import FINAL, Base, FlowRun, Status, Workflow, WorkflowStep
+from automation.models import FINAL, Base, Execution, FlowRun, Status, Workflow, WorkflowStep
 from automation.settings import Settings
 from flows.auto_save import auto_save
 from flows.publish import publish
 from tests.integration import faults, rows
+from tests.integration.drawing import beside_prefect
 from tests.integration.explaining import explain
 from tests.integration.flows import create
 from tests.integration.service import Service
@@ -48,14 +49,14 @@ SEED = int(os.environ.get("AUTOMATION_FAULT_SEED") or SystemRandom().randrange(2
 
 ERRORS = ("DATABASE_ERROR", "NETWORK_ERROR", "FILE_SYSTEM_ERROR", "UNKNOWN_ERROR")
 RETRIES = {code: {"max_retries": 2, "backoff": 0.01, "factor": 2, "jitter": 0.5} for code in (*ERRORS, "TIMEOUT_ERROR")}
-SETTINGS = Settings(batch_linger=0.1, lease_seconds=0.3, retry_config=RETRIES, step_soft_time_limit=5)  # type: ignore[call-arg]
+SETTINGS = Settings(batch_linger=0.1, lease_seconds=0.3, retry_config=RETRIES, step_soft_time_limit=5)
 
 Script = dict[str, list[faults.Fault]]
 
 
 def _tries(*more: faults.Fault) -> st.SearchStrategy[list[faults.Fault]]:
     errors = st.sampled_from(ERRORS)
-    return st.lists(st.one_of(errors, errors, st.sampled_from(more)), min_size=1, max_size=3)  # type: ignore[arg-type]
+    return st.lists(st.one_of(errors, errors, st.sampled_from(more)), min_size=1, max_size=3)
 
 
 STEPS = ("first", "left", "right", "extra", "last")
@@ -143,7 +144,7 @@ class World:
         await self.service.waits.round()
         await runs.tend(self.database, self.prefect)
         await self.service.mirror.round()
-        open_ = [one for one in await rows.every(self.database, rows.Execution) if one.status not in FINAL]
+        open_ = [one for one in await rows.every(self.database, Execution) if one.status not in FINAL]
         held = {one.flow_run_id: one.kind for one in open_ if one.flow_run_id}
         for row in [one for one in await rows.every(self.database, FlowRun) if one.id in held and not one.ended_at]:
             state = (await self.prefect.read_flow_run(row.prefect_id)).state
@@ -153,7 +154,7 @@ class World:
         await asyncio.sleep(0.02)
         return bool(open_)
 
-    async def _carry_free(self, free: Sequence[rows.Execution]) -> None:
+    async def _carry_free(self, free: Sequence[Execution]) -> None:
         """What is to have another run: together, but what may take its process with it, alone."""
         for kind, flow in (("publish", publish), ("auto-save", auto_save)):
             mine = [one for one in free if one.kind == kind]
@@ -175,10 +176,10 @@ class World:
             await asyncio.sleep(0)  # what the dead process was at is not awaited by anybody
 
 
+@beside_prefect
 @seed(SEED)
 @settings(
     max_examples=1 + ceil(SCRIPTS / TOGETHER),  # in the first one nothing goes wrong
-    deadline=None,
     phases=(Phase.generate, Phase.shrink) if "AUTOMATION_FAULT_SEED" in os.environ else (Phase.generate,),
     suppress_health_check=list(HealthCheck),
     database=None,

@@ -12,6 +12,7 @@ from automation.intake import Accepted, accept, parse_event
 from automation.models import Base, Event, Execution, FlowRun, Project, Status, Trigger, Workflow
 from automation.models.base import utc_now
 from automation.settings import Settings
+from tests.integration.statements import statements
 
 SETTINGS = Settings()
 
@@ -190,18 +191,10 @@ async def test_a_rare_event_leaves_prefects_trigger_time_and_a_page_event_does_n
 @pytest.mark.parametrize("size", [1, 200])
 async def test_a_list_costs_a_fixed_number_of_statements(database: Database, size: int) -> None:
     await send(database, page_event("warm"))
-    statements = 0
+    with statements(database) as seen:
+        await send(database, *(page_event(f"page-{number}") for number in range(size)))
 
-    def count(*_: object) -> None:
-        nonlocal statements
-        statements += 1
-
-    from sqlalchemy import event as hooks
-
-    hooks.listen(database.engine.sync_engine, "before_cursor_execute", count)
-    await send(database, *(page_event(f"page-{number}") for number in range(size)))
-
-    assert statements <= 10
+    assert len(seen) <= 10
     async with database.transaction() as session:
         total = (await session.execute(select(func.count()).select_from(Execution))).scalar_one()
     assert total == size + 1

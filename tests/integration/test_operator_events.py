@@ -97,7 +97,7 @@ async def test_what_is_tried_again_has_not_failed(
 async def test_an_item_of_a_batch_run_that_fails_is_told_of_and_the_others_are_not(
     database: Database, prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(entry, "get_settings", lambda: Settings(batch_linger=0.1))  # type: ignore[call-arg]
+    monkeypatch.setattr(entry, "get_settings", lambda: Settings(batch_linger=0.1))
     wrong = await failing_workflow(database, monkeypatch, ValidationError("wrong"), kind="auto-save")
     bad = await execution(database, wrong, key="bad", batch=True)
     good = await execution(database, await workflow(database, kind="auto-save"), key="good", batch=True)
@@ -144,7 +144,7 @@ async def test_a_run_whose_lease_ran_out_is_told_of_with_what_it_carried(
         expired = {"claimed_at": utc_now() - MINUTES, "lease_until": utc_now() - MINUTES}
         await session.execute(update(FlowRun).where(FlowRun.id == row_id).values(**expired))
 
-    assert await reaper.reap(database, prefect, Settings(lease_seconds=0.001)) == 1  # type: ignore[call-arg]
+    assert await reaper.reap(database, prefect, Settings(lease_seconds=0.001)) == 1
 
     [event] = await told(prefect, LOST, f"prefect.flow-run.{found.id}")
     assert event["payload"] == {"flow_run_id": str(found.id), "name": "W publish", "state": "Crashed"}

@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from aiosmtpd.controller import Controller
 from prefect.client.orchestration import PrefectClient
 
 from automation import neighbours
@@ -24,11 +23,10 @@ from automation.steps import ProjectInfo, Result, StepContext, StepType
 from tasks.insights import log_activity
 from tasks.notifications import notify_user
 from tests.integration import flows
+from tests.integration.mailbox import receiving
 from tests.integration.neighbours import Answer, Neighbour, Request
 from tests.integration.rows import every, execution, planned, stored, workflow, write
 
-# apprise imports a module that Python 3.13 no longer has
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 DEPLOYED = {"deployed": True, "version": "v1", "environment": "production"}
 
 
@@ -338,35 +336,19 @@ async def test_a_notification_is_owed_while_foundation_is_away(database: Databas
     assert [one.key for one in neighbour.requests] == [step.idempotency_key]
 
 
-class Inbox:
-    """What a mail server took."""
-
-    def __init__(self) -> None:
-        self.messages: list[bytes] = []
-
-    async def handle_DATA(self, server: object, session: object, envelope: Any) -> str:
-        self.messages.append(envelope.content)
-        return "250 OK"
-
-
 async def test_of_our_own_channels_only_those_that_are_away_are_owed(
     database: Database, neighbour: Neighbour, unused_tcp_port: int
 ) -> None:
-    hook = neighbour.url.replace("http", "json", 1)
+    hook = neighbour.apprise_url
     smtp = f"smtp://127.0.0.1:{unused_tcp_port}"
     step = context(database, "notify-user", smtp_url=smtp, notify_urls=(hook,))
     result = await run(step, notify_user)
     assert (result["owed"], result["delivered"]) == (True, ["json"])
 
-    inbox = Inbox()
-    mailbox = Controller(inbox, hostname="127.0.0.1", port=unused_tcp_port, ready_timeout=10)
-    mailbox.start()
-    try:
+    with receiving(unused_tcp_port) as mailbox:
         for _ in range(2):
             await Outbox(database, step.settings).round()
-    finally:
-        mailbox.stop()
-    assert len(inbox.messages) == 1
+    assert len(mailbox.inbox.messages) == 1
     assert len(neighbour.requests) == 1
     assert await statuses(database) == ["DELIVERED"]
 

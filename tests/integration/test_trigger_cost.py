@@ -1,12 +1,9 @@
 """What an event costs does not grow with triggers that it cannot concern."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event as hooks
 from sqlalchemy import text
 
 from automation.database import Database
@@ -15,24 +12,10 @@ from automation.intake.matching import concerned
 from automation.models import Project, Trigger, Workflow
 from automation.models.bulk import insert_rows
 from tests.integration.rows import every
+from tests.integration.statements import statements
 from tests.integration.triggering import event, send, trigger
 
 OTHERS = 10_000
-
-
-@asynccontextmanager
-async def statements(database: Database) -> AsyncIterator[list[tuple[str, Any]]]:
-    """The SQL that is run in the block, with its parameters."""
-    seen: list[tuple[str, Any]] = []
-
-    def note(connection: object, cursor: object, statement: str, parameters: Any, *_: object) -> None:
-        seen.append((statement, parameters))
-
-    hooks.listen(database.engine.sync_engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        hooks.remove(database.engine.sync_engine, "before_cursor_execute", note)
 
 
 async def write_others(database: Database, number: int) -> None:
@@ -92,11 +75,11 @@ async def test_an_event_runs_the_same_statements_however_many_triggers_other_pro
     if kinds == "one of each":
         await one_of_each(database)
     await send(database, event(n=0))
-    async with statements(database) as alone:
+    with statements(database) as alone:
         await send(database, event(n=1))
 
     await write_others(database, OTHERS)
-    async with statements(database) as beside:
+    with statements(database) as beside:
         await send(database, event(n=2))
 
     assert [statement for statement, _ in beside] == [statement for statement, _ in alone]
@@ -111,8 +94,9 @@ async def test_triggers_are_found_by_their_index_alone(database: Database) -> No
         await session.execute(text("ANALYZE workflows"))
 
     found = event("order.paid", "other-7")
-    async with statements(database) as seen, database.transaction() as session:
-        await concerned(session, [parse_event(found)])
+    with statements(database) as seen:
+        async with database.transaction() as session:
+            await concerned(session, [parse_event(found)])
     [(statement, parameters)] = [one for one in seen if "FROM unnest" in one[0]]
 
     for mode in ("force_custom_plan", "force_generic_plan"):

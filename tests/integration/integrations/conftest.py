@@ -5,7 +5,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,13 +14,7 @@ from uuid import UUID
 import orjson
 import psycopg2
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP as SmtpServer
-from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from prefect.client.orchestration import PrefectClient
 
 from automation.database import Database
@@ -31,6 +25,8 @@ from automation.settings import Settings
 from automation.steps import ProjectInfo, Result, StepBatch, StepContext, StepItem
 from tasks.integrations import call_integration
 from tests.conftest import Postgres
+from tests.integration.certificates import certificate, server_context
+from tests.integration.mailbox import Mailbox, receiving
 from tests.integration.web import Web, serving
 
 OPEN = Settings(egress_allow=("127.0.0.1",))
@@ -91,83 +87,24 @@ def call(database: Database) -> Call:
 # --- a mail server ------------------------------------------------------------------------------------------
 
 
-class Inbox:
-    """What a mail server took. `verdict` is what it answers to a message."""
-
-    def __init__(self) -> None:
-        self.envelopes: list[Envelope] = []
-        self.logins: list[tuple[bytes, bytes]] = []
-        self.verdict = "250 OK"
-
-    async def handle_DATA(self, server: SmtpServer, session: Session, envelope: Envelope) -> str:
-        self.envelopes.append(envelope)
-        return self.verdict
-
-    def authenticate(
-        self, server: SmtpServer, session: Session, envelope: Any, mechanism: str, data: Any
-    ) -> AuthResult:
-        assert isinstance(data, LoginPassword)
-        self.logins.append((data.login, data.password))
-        return AuthResult(success=data.password == b"hunter2hunter2", handled=False)
-
-
-class Mailbox(Controller):
-    """A mail server on a free port, with STARTTLS if there is a certificate for it."""
-
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self.inbox = Inbox()
-        options: dict[str, Any] = {"authenticator": self.inbox.authenticate, "auth_required": False}
-        if tls:
-            options["tls_context"] = tls
-        super().__init__(self.inbox, hostname="127.0.0.1", port=0, ready_timeout=10, **options)
-
-    def _trigger_server(self) -> None:
-        self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        super()._trigger_server()
-
-
 @pytest.fixture
 def certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """A certificate for 127.0.0.1 that this process believes."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = tmp_path / "server.pem"
-    pem.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
+    """A server's context for localhost, whose certificate this process believes."""
+    pem = certificate(tmp_path, x509.DNSName("localhost"))
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pem)
-    return context
+    return server_context(pem)
 
 
 @pytest.fixture
 def mailbox(certified: ssl.SSLContext) -> Iterator[Mailbox]:
-    controller = Mailbox(certified)
-    controller.start()
-    yield controller
-    controller.stop()
+    with receiving(tls_context=certified) as mailbox:
+        yield mailbox
 
 
 @pytest.fixture
 def plain_mailbox() -> Iterator[Mailbox]:
-    controller = Mailbox()
-    controller.start()
-    yield controller
-    controller.stop()
+    with receiving() as mailbox:
+        yield mailbox
 
 
 # --- a database ---------------------------------------------------------------------------------------------

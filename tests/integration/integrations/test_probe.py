@@ -10,13 +10,12 @@ from standardwebhooks.webhooks import Webhook
 from automation.integrations import credentials, probe
 from automation.models import Integration, Json
 from automation.settings import Settings
-from tests.integration.integrations.conftest import OPEN, Mailbox, Make
+from tests.integration.integrations.conftest import OPEN, Make
+from tests.integration.mailbox import Mailbox
 from tests.integration.web import Web, response
 
 SECRET = "whsec_" + "aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg=="
 LOGIN = {"username": "crm", "password": "hunter2hunter2"}
-
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 
 async def seen_of(prefect: PrefectClient, row: Integration, settings: Settings = OPEN) -> tuple[bool, str]:

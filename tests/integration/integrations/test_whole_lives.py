@@ -27,17 +27,13 @@ from tasks.integrations import call_integration
 from tests.conftest import Postgres
 from tests.integration.api.serving import KEY, Api, serve
 from tests.integration.flows import create, run
-from tests.integration.integrations.conftest import Mailbox
+from tests.integration.mailbox import Mailbox
 from tests.integration.prefect_events import told
 from tests.integration.web import Web, response
 
 LOCAL = ("127.0.0.1", "::1")
 
-pytestmark = [
-    pytest.mark.usefixtures("deployed"),
-    # apprise imports a module that Python 3.13 no longer has
-    pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.usefixtures("deployed")
 
 
 @pytest.fixture(autouse=True)

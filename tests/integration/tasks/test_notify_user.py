@@ -1,27 +1,14 @@
 """NOTIFY_USER, against a real mail server, a real web server and a real database."""
 
-import ssl
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from email import message_from_bytes
-from email.message import EmailMessage
-from email.policy import SMTP
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from ipaddress import ip_address
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from uuid import UUID
 
-import orjson
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP as SmtpServer
-from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
+from aiosmtpd.smtp import AuthResult, LoginPassword
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 
 from automation.database import Database
@@ -31,85 +18,26 @@ from automation.models import Activity, utc_now
 from automation.settings import Settings
 from automation.steps import ProjectInfo, StepContext
 from tasks.notifications import NotifyUserConfig, notify_user
+from tests.integration.certificates import certificate, server_context
+from tests.integration.mailbox import Mailbox, receiving
+from tests.integration.neighbours import Neighbour
 
 VERSION = "20260115T103000000Z-1f0c9a2b"
 DEPLOYED = {"deployed": True, "version": VERSION, "environment": "production"}
-# apprise imports a module that Python 3.13 no longer has
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
-
-
-class Inbox:
-    """What a mail server took."""
-
-    def __init__(self) -> None:
-        self.envelopes: list[Envelope] = []
-
-    async def handle_DATA(self, server: SmtpServer, session: Session, envelope: Envelope) -> str:
-        self.envelopes.append(envelope)
-        return "250 OK"
-
-    @property
-    def messages(self) -> list[EmailMessage]:
-        contents = [one.content for one in self.envelopes]
-        return [message_from_bytes(one, policy=SMTP) for one in contents if isinstance(one, bytes)]  # type: ignore[misc]
-
-
-class Mailbox(Controller):
-    """A mail server on a free port."""
-
-    def __init__(self, **options: Any) -> None:
-        self.inbox = Inbox()
-        super().__init__(self.inbox, hostname="127.0.0.1", port=0, ready_timeout=10, **options)
-
-    def _trigger_server(self) -> None:
-        self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        super()._trigger_server()
 
 
 @pytest.fixture
 def mailbox() -> Iterator[Mailbox]:
-    controller = Mailbox()
-    controller.start()
-    yield controller
-    controller.stop()
-
-
-class Hook(HTTPServer):
-    """A web server that keeps what is posted to it, and answers `status`."""
-
-    def __init__(self) -> None:
-        self.posts: list[dict[str, Any]] = []
-        self.status = 200
-        super().__init__(("127.0.0.1", 0), _HookHandler)
-
-    @property
-    def apprise_url(self) -> str:
-        return f"json://127.0.0.1:{self.server_port}/hook"
-
-
-class _HookHandler(BaseHTTPRequestHandler):
-    server: Hook
-
-    def do_POST(self) -> None:
-        body = orjson.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.server.status == 200:
-            self.server.posts.append(body)
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    def log_message(self, *args: Any) -> None:
-        pass
+    with receiving() as mailbox:
+        yield mailbox
 
 
 @pytest.fixture
-def hook() -> Iterator[Hook]:
-    server = Hook()
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def channel() -> Iterator[Neighbour]:
+    """Where an Apprise URL leads to."""
+    neighbour = Neighbour()
+    yield neighbour
+    neighbour.go()
 
 
 Make = Callable[..., StepContext]
@@ -210,13 +138,13 @@ async def test_an_owner_without_one_plain_address_gets_no_mail(make: Make, mailb
 
 
 async def test_without_send_email_the_owner_gets_none_and_the_other_channels_are_told(
-    make: Make, mailbox: Mailbox, hook: Hook
+    make: Make, mailbox: Mailbox, channel: Neighbour
 ) -> None:
-    step = make(smtp_url=smtp(mailbox), notify_urls=(hook.apprise_url,))
+    step = make(smtp_url=smtp(mailbox), notify_urls=(channel.apprise_url,))
     result = await notify_user.function(step, NotifyUserConfig(send_email=False))
     assert mailbox.inbox.envelopes == []
     assert result["delivered"] == ["json"]
-    assert len(hook.posts) == 1
+    assert len(channel.requests) == 1
 
 
 async def test_update_status_records_the_publication(make: Make) -> None:
@@ -243,26 +171,27 @@ async def test_with_no_channel_the_log_says_so_and_the_step_is_done(make: Make) 
     assert "no channel is configured" in step.lines[0].message
 
 
-async def test_an_apprise_channel_gets_title_and_body(make: Make, hook: Hook) -> None:
-    step = make(notify_urls=(hook.apprise_url,), language="en")
+async def test_an_apprise_channel_gets_title_and_body(make: Make, channel: Neighbour) -> None:
+    step = make(notify_urls=(channel.apprise_url,), language="en")
     await notify_user.function(step, NotifyUserConfig())
-    [post] = hook.posts
+    [post] = [one.json for one in channel.requests]
     assert post["title"] == "“Boutique” is live"
     assert VERSION in post["message"]
 
 
 async def test_a_channel_that_fails_is_tried_again_and_the_others_are_not_told_twice(
-    make: Make, mailbox: Mailbox, hook: Hook, database: Database
+    make: Make, mailbox: Mailbox, channel: Neighbour, database: Database
 ) -> None:
-    options = {"smtp_url": smtp(mailbox), "notify_urls": (hook.apprise_url,)}
-    hook.status = 503
+    options = {"smtp_url": smtp(mailbox), "notify_urls": (channel.apprise_url,)}
+    channel.answer = lambda request: (503, {})
     for _ in range(2):
         with pytest.raises(NetworkError, match="json"):
             await notify_user.function(make(**options), NotifyUserConfig())
-    hook.status = 200
+    channel.answer = lambda request: (200, {})
+    channel.requests.clear()
     result = await notify_user.function(make(**options), NotifyUserConfig())
     assert len(mailbox.inbox.envelopes) == 1
-    assert len(hook.posts) == 1
+    assert len(channel.requests) == 1
     assert result["delivered"] == ["e-mail to owner@example.com", "json"]
     async with database.transaction() as session:
         rows = (await session.scalars(select(Activity))).all()
@@ -294,38 +223,9 @@ async def test_a_password_goes_through_starttls_where_the_server_offers_it(tmp_p
         seen.append(data)
         return AuthResult(success=True)
 
-    tls = _server_tls(tmp_path)
-    mailbox = Mailbox(tls_context=tls, require_starttls=True, auth_required=True, authenticator=check)
-    mailbox.start()
-    try:
+    tls = server_context(certificate(tmp_path, x509.IPAddress(ip_address("127.0.0.1"))))
+    with receiving(tls_context=tls, require_starttls=True, auth_required=True, authenticator=check) as mailbox:
         message = mail.compose(sender="a@example.org", to="b@example.org", subject="S", body="B", idempotency_key="k")
         await mail.send(f"smtp://us%40er:p%3Ass@127.0.0.1:{mailbox.port}", message)
-    finally:
-        mailbox.stop()
     assert seen == [LoginPassword(b"us@er", b"p:ss")]
     assert len(mailbox.inbox.envelopes) == 1
-
-
-def _server_tls(folder: Path) -> ssl.SSLContext:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = folder / "server.pem"
-    pem.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pem)
-    return context

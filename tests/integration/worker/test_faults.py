@@ -25,7 +25,7 @@ from tests.integration.worker.conftest import Pool, gone, make_pool, until, warm
 SEED = int(os.environ.get("AUTOMATION_FAULT_SEED") or SystemRandom().randrange(2**32))
 CODES = ("DATABASE_ERROR", "NETWORK_ERROR", "FILE_SYSTEM_ERROR", "UNKNOWN_ERROR", "TIMEOUT_ERROR", "HARD_TIMEOUT")
 RETRIES = {code: {"max_retries": 2, "backoff": 0.05} for code in CODES}
-SETTINGS = Settings(retry_config=RETRIES)  # type: ignore[call-arg]
+SETTINGS = Settings(retry_config=RETRIES)
 LIMITS = {
     "AUTOMATION_CANCEL_GRACE": "1",
     "AUTOMATION_STEP_SOFT_TIME_LIMIT": "1",

@@ -92,7 +92,7 @@ def test_what_is_no_json_is_refused_with_its_index_before_anything_is_sent(data:
 
 def test_one_event_in_place_of_a_list_is_refused() -> None:
     with pytest.raises(RefusedError, match="expected an object with type and data, got str"):
-        encode_all({"type": "x", "data": {}})  # type: ignore[arg-type]
+        encode_all({"type": "x", "data": {}})
 
 
 def test_an_event_that_fits_no_request_is_refused_with_its_size() -> None:

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from automation.errors import ValidationError
@@ -219,7 +219,6 @@ def operations(draw: st.DrawFn) -> list[Operation]:
     return draw(st.permutations(once + draw(st.lists(st.sampled_from(once), max_size=4))))
 
 
-@settings(deadline=None)
 @given(operations())
 def test_after_any_sequence_the_newest_state_is_on_disk(sequence: list[Operation]) -> None:
     with TemporaryDirectory() as folder:
