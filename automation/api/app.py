@@ -2,7 +2,7 @@
 
 import logging
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from automation.api import (
     alerts,
@@ -70,11 +70,8 @@ def create_app(services: Services) -> FastAPI:
     app.state.following = Following(services.database)
     app.state.limit = Limit(settings.rate_limit)
     problems.install(app, refusals=Limit(settings.rate_limit / 10))
-    api = APIRouter(prefix=PREFIX)
-    for noun in NOUNS:
-        api.include_router(noun.router)
-    api.include_router(trigger_webhooks.secret_router)
-    app.include_router(api)
+    for router in (*(noun.router for noun in NOUNS), trigger_webhooks.secret_router):
+        app.include_router(router, prefix=PREFIX)
     openapi.install(app)
     # the last one added is the outermost
     app.add_middleware(

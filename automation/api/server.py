@@ -10,12 +10,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from automation.api.services import Services
 
+_KEPT = 30
+"""Seconds for which a connection stays open without a request. Clients keep theirs for 5 or so (httpx does): who sends
+should be the first to close it, or a request now and then meets a connection that is just being closed."""
+
 
 class Server(uvicorn.Server):
     """uvicorn, which sends those away first who would stay for as long as an execution runs."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         config.http = Patient
+        config.timeout_keep_alive = _KEPT
         super().__init__(config)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
