@@ -240,7 +240,7 @@ def test_what_changes_between_the_page_and_its_stream_is_seen_too(
     id_ = workflow(installation, watched, work, ask, run=True)
     held: list[Route] = []
     with signed_in(browser, installation) as tab:
-        tab.route("**/stream/", held.append)
+        tab.route("**/stream/", lambda route: held.append(route))
         with tab.expect_request("**/stream/"):
             go(tab, f"executions/{id_}/")
         expect(tab.get_by_role("button", name="Approve")).to_have_count(0)
