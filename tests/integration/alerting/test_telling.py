@@ -429,15 +429,19 @@ async def test_silencing_an_alert_is_about_the_same_thing_only(seen: Watch, data
     assert [one[:17] for one in seen.told] == ["CRITICAL: The dat", "CRITICAL: Another"]
 
 
+def refused(project_id: str) -> Sighting:
+    """The same error, in a project."""
+    return sighting("critical-errors", "Refused", "disk full", project_id=project_id, error_code="DATABASE_ERROR")
+
+
 async def test_an_alert_that_is_silenced_stays_so_when_it_concerns_another_project_too(
     seen: Watch, database: Database
 ) -> None:
-    failure = {"error_code": "DATABASE_ERROR"}
-    await rows.write(database, sighting("critical-errors", "Refused", "disk full", project_id="p1", **failure))
+    await rows.write(database, refused("p1"))
     await seen.tell()
     async with database.transaction() as session:
         await silences.silence(session, Ada(), (await seen.alert()).id, utc_now() + timedelta(hours=8))
-    await rows.write(database, sighting("critical-errors", "Refused", "disk full", project_id="p2", **failure))
+    await rows.write(database, refused("p2"))
     await seen.passes(901)
     await seen.tell()
     assert (await seen.alert()).project_id is None
@@ -447,16 +451,15 @@ async def test_an_alert_that_is_silenced_stays_so_when_it_concerns_another_proje
 async def test_who_may_see_one_project_alone_silences_nothing_that_concerns_others(
     seen: Watch, database: Database
 ) -> None:
-    failure = {"error_code": "DATABASE_ERROR"}
-    await rows.write(database, sighting("critical-errors", "Refused", "disk full", project_id="p1", **failure))
+    await rows.write(database, refused("p1"))
     await seen.tell()
     async with database.transaction() as session:
         await silences.silence(session, Ada(), (await seen.alert()).id, utc_now() + timedelta(hours=8), only="p1")
     await seen.passes(901)
-    await rows.write(database, sighting("critical-errors", "Refused", "disk full", project_id="p1", **failure))
+    await rows.write(database, refused("p1"))
     await seen.tell()
     assert len(seen.told) == 1
-    await rows.write(database, sighting("critical-errors", "Refused", "disk full", project_id="p2", **failure))
+    await rows.write(database, refused("p2"))
     await seen.tell()
     assert len(seen.told) == 2
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from httpx import AsyncClient, Timeout
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from automation.api import following
 from automation.api.following import Following
@@ -21,7 +21,7 @@ from automation.requests import Origin
 from tests.integration.api.serving import KEY, Api
 from tests.integration.api.test_keys import made
 from tests.integration.rows import execution, workflow, write
-from tests.integration.statements import statements
+from tests.integration.statements import away, statements
 
 
 class Lines:
@@ -244,20 +244,12 @@ async def test_what_goes_wrong_for_all_who_follow_belongs_to_no_request(
         await live.follow(Wanted(), 0)
 
     await asyncio.create_task(requested())
-    engine = database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", away)
-    try:
+    with away(database):
         async with asyncio.timeout(10):
             while not caplog.records:
                 await asyncio.sleep(0.02)
-    finally:
-        event.remove(engine, "before_cursor_execute", away)
     await live.close()
 
     line = json.loads(caplog.text.splitlines()[0])
     assert line["message"] == "Logs that are followed could not be read: away"
     assert "request_id" not in line["metadata"]
-
-
-def away(*_: object) -> None:
-    raise OSError("away")

@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from httpx import AsyncClient, Timeout
-from sqlalchemy import event
 
 from automation.api.execution_stream import EventStream
 from automation.api.watching import HEARTBEAT, Watching
@@ -19,7 +18,7 @@ from automation.models import Execution, Status, StepExecution, utc_now
 from automation.requests import Origin
 from tests.integration.api.serving import KEY, Api, serve
 from tests.integration.rows import execution, workflow
-from tests.integration.statements import statements
+from tests.integration.statements import away, statements
 
 Event = tuple[str, Any]
 
@@ -232,21 +231,13 @@ async def test_what_goes_wrong_for_all_who_watch_belongs_to_no_request(
         return watcher
 
     watcher = await asyncio.create_task(requested())
-    engine = database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", away)
-    try:
+    with away(database):
         async with asyncio.timeout(10):
             while not caplog.records:
                 await asyncio.sleep(0.02)
-    finally:
-        event.remove(engine, "before_cursor_execute", away)
     await watcher.aclose()
     await watching.close()
 
     line = json.loads(caplog.text.splitlines()[0])
     assert line["message"] == "Executions that are watched could not be looked at: away"
     assert "request_id" not in line["metadata"]
-
-
-def away(*_: object) -> None:
-    raise OSError("away")
