@@ -86,7 +86,7 @@ async def get_items(
     status: StatusFilter | None = None,
 ) -> Listing[ItemOut]:
     """What a FOR_EACH step, named by its identifier, did with each of its items (at most 1,000), in their order; of
-    those that have not been run there is nothing."""
+    those that have not been run there is nothing, and one that is to be run again is PENDING."""
     async with services.database.reading() as session:
         await caller.require(session, Execution, id)
         items = await list_items(session, id, step, status=status)
