@@ -24,7 +24,11 @@ from prefect.flow_engine import run_flow
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.logging import get_logger
 from prefect.logging.loggers import flow_run_logger
-from prefect.settings import PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, temporary_settings
+from prefect.settings import (
+    PREFECT_CLIENT_RETRY_EXTRA_CODES,
+    PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
+    temporary_settings,
+)
 
 from automation import engine, tracing
 from automation.collector import spare_collector
@@ -39,6 +43,11 @@ _PR_SET_PDEATHSIG = 1
 _BEAT = 1.0
 _FLUSH = 1.0
 _NICE = 10
+_CLIENT = {
+    PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,  # the worker has checked it
+    # Prefect's server answers 500 while its database is away; a run that could not say COMPLETED then would say FAILED
+    PREFECT_CLIENT_RETRY_EXTRA_CODES: "500",
+}
 _LOG_BATCH = 500
 """Log lines in one call; a line may have 1 MB and the API takes 4 MB, but ours are a few hundred bytes."""
 _LOG_LIMIT = 20_000
@@ -113,7 +122,7 @@ def main(worker: Connection, shared: vitals.Vitals) -> None:
     tracing.set_up("child")
     vitals.share(shared)
     try:
-        with temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):  # the worker has checked it
+        with temporary_settings(_CLIENT):
             asyncio.run(_serve(worker))
     finally:
         tracing.shut_down()
